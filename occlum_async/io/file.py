@@ -1,0 +1,139 @@
+"""The open file description: what open(2) makes, what dup(2) and fork(2) share."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..abi.errors import SyscallError
+from ..abi.user import UserPointer
+from ..sched.strand import Scheduler
+from ..sched.waitqueue import WaitQueue
+
+if TYPE_CHECKING:
+    from ..abi.stat import Stat
+
+POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
+POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLMSG, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x400, 0x2000
+
+
+class File:
+    """An open file description.
+
+    ``flags`` are open(2)'s: the access mode and the status flags, without O_CLOEXEC (which belongs to
+    the descriptor). ``users`` counts the descriptors and in-flight messages that refer to it; the last
+    ``release`` calls ``close``. Offsets, lengths and counts are bytes.
+    """
+
+    def __init__(self, scheduler: Scheduler, flags: int) -> None:
+        self.scheduler = scheduler
+        self.flags = flags
+        self.position = 0
+        self.users = 0
+        self.waiters = WaitQueue()
+        # fcntl(2)'s F_SETOWN and F_SETSIG: (kind, id) and the signal, 0 for SIGIO.
+        self.owner: tuple[int, int] = (0, 0)
+        self.owner_signal = 0
+
+    # -- life ----------------------------------------------------------------
+
+    def acquire(self) -> File:
+        """Count one more descriptor that refers to this description."""
+        self.users += 1
+        return self
+
+    def release(self) -> None:
+        """Drop one reference; the last one closes the description."""
+        assert self.users > 0, "an open file description was released more often than acquired"
+        self.users -= 1
+        if self.users == 0:
+            self.close()
+
+    def close(self) -> None:
+        """The last reference is gone. Must not block and must not fail."""
+
+    # -- properties ----------------------------------------------------------
+
+    @property
+    def readable(self) -> bool:
+        """Opened for reading."""
+        return self.flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR)
+
+    @property
+    def writable(self) -> bool:
+        """Opened for writing."""
+        return self.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+
+    @property
+    def nonblocking(self) -> bool:
+        """O_NONBLOCK is set."""
+        return bool(self.flags & os.O_NONBLOCK)
+
+    @property
+    def seekable(self) -> bool:
+        """False for pipes, sockets, terminals: their offset calls fail with ESPIPE."""
+        return False
+
+    def describe(self) -> str:
+        """What readlink(2) on /proc/self/fd/N shows, like ``pipe:[12]`` or a path."""
+        return f"anon_inode:[{type(self).__name__.lower()}]"
+
+    async def stat(self) -> Stat:
+        """fstat(2)."""
+        raise SyscallError(errno.EBADF)
+
+    # -- data ----------------------------------------------------------------
+    # ``read``/``write`` move ``position`` where there is one; ``pread``/``pwrite`` never do.
+
+    async def read(self, size: int) -> bytes:
+        """At most ``size`` bytes; b"" at the end of file. Blocks unless ``nonblocking`` (EAGAIN)."""
+        raise SyscallError(errno.EINVAL)
+
+    async def write(self, data: bytes | memoryview) -> int:
+        """Write ``data``; the number of bytes taken."""
+        raise SyscallError(errno.EINVAL)
+
+    async def pread(self, size: int, offset: int) -> bytes:
+        """Read at ``offset``."""
+        raise SyscallError(errno.ESPIPE)
+
+    async def pwrite(self, data: bytes | memoryview, offset: int) -> int:
+        """Write at ``offset``."""
+        raise SyscallError(errno.ESPIPE)
+
+    async def seek(self, offset: int, whence: int) -> int:
+        """lseek(2), with SEEK_DATA and SEEK_HOLE; the new position."""
+        raise SyscallError(errno.ESPIPE)
+
+    async def ioctl(self, thread: Any, command: int, argument: UserPointer) -> int:
+        """ioctl(2). ``thread`` is the calling ``process.Thread`` (terminals need its session)."""
+        raise SyscallError(errno.ENOTTY)
+
+    async def truncate(self, size: int) -> None:
+        """ftruncate(2)."""
+        raise SyscallError(errno.EINVAL)
+
+    async def sync(self, data_only: bool = False) -> None:
+        """fsync(2), fdatasync(2)."""
+        raise SyscallError(errno.EINVAL)
+
+    def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
+        """What mmap(2) maps: a host fd to send to the guest, and whether the caller must close it.
+
+        The fd must carry no more rights than the mapping may have: read-only unless shared and writable.
+        """
+        raise SyscallError(errno.ENODEV)
+
+    def poll(self) -> int:
+        """The events that hold now. A change of what this returns must ``waiters.wake`` those events."""
+        return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
+
+    async def wait_for(self, events: int, timeout: float | None = None) -> bool:
+        """Block until ``waiters`` is woken for ``events``; EAGAIN for a non-blocking file.
+
+        Call it in a loop, after having looked.
+        """
+        if self.nonblocking:
+            raise SyscallError(errno.EAGAIN)
+        return await self.waiters.wait(self.scheduler, events | POLLERR | POLLHUP, timeout)
