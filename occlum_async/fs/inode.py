@@ -210,6 +210,9 @@ class Inode:
         """Write at ``offset``, growing the file; ENOSPC, EFBIG."""
         raise SyscallError(errno.EINVAL)
 
+    def accessed(self) -> None:
+        """The data were read through a mount that keeps access times (relatime's rule is the VFS's)."""
+
     async def truncate(self, size: int) -> None:
         """Set the size."""
         await self.setattr(size=size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..abi.errors import SyscallError
@@ -35,6 +36,10 @@ class File:
         # fcntl(2)'s F_SETOWN and F_SETSIG: (kind, id) and the signal, 0 for SIGIO.
         self.owner: tuple[int, int] = (0, 0)
         self.owner_signal = 0
+        # The ``fs.dentry.Location`` that it was opened at; None for what has no path.
+        self.location: Any = None
+        # Called after ``close``, with this file: whoever keeps state about a description forgets it here.
+        self.on_close: list[Callable[[File], None]] = []
 
     # -- life ----------------------------------------------------------------
 
@@ -49,6 +54,9 @@ class File:
         self.users -= 1
         if self.users == 0:
             self.close()
+            for forget in self.on_close:
+                forget(self)
+            self.on_close.clear()
 
     def close(self) -> None:
         """The last reference is gone. Must not block and must not fail."""
@@ -81,7 +89,17 @@ class File:
 
     async def stat(self) -> Stat:
         """fstat(2)."""
-        raise SyscallError(errno.EBADF)
+        if self.location is None:
+            raise SyscallError(errno.EBADF)
+        stat: Stat = await self.location.getattr()
+        return stat
+
+    def reopen(self, flags: int) -> File:
+        """What open(2) of /proc/self/fd/N gives for a file without a path (ENXIO where Linux has none)."""
+        mode = flags & os.O_ACCMODE
+        if (mode != os.O_WRONLY and not self.readable) or (mode != os.O_RDONLY and not self.writable):
+            raise SyscallError(errno.EACCES)
+        return self
 
     # -- data ----------------------------------------------------------------
     # ``read``/``write`` move ``position`` where there is one; ``pread``/``pwrite`` never do.
