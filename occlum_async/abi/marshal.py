@@ -68,6 +68,11 @@ def Out(length: str, unit: int = 1) -> Argument:
     return Argument(Kind.OUTPUT, size=unit, length=length)
 
 
+def InOut(length: str, unit: int = 1) -> Argument:
+    """``void *buf`` of as many units as the argument named ``length`` says, read and written (poll(2))."""
+    return Argument(Kind.INOUT, size=unit, length=length)
+
+
 def StructIn(size: int) -> Argument:
     """``const struct x *``: the first ``size`` bytes come along. The handler gets a ``UserPointer``."""
     return Argument(Kind.INPUT, size=size)

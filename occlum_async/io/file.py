@@ -36,6 +36,9 @@ class File:
         # fcntl(2)'s F_SETOWN and F_SETSIG: (kind, id) and the signal, 0 for SIGIO.
         self.owner: tuple[int, int] = (0, 0)
         self.owner_signal = 0
+        # Called when the last reference goes, before ``close``: an epoll's registration of this description
+        # (the key) forgets it. Holding no reference is what makes it weak.
+        self.watches: dict[Any, Callable[[], None]] = {}
         # The ``fs.dentry.Location`` that it was opened at; None for what has no path.
         self.location: Any = None
         # Called after ``close``, with this file: whoever keeps state about a description forgets it here.
@@ -53,6 +56,8 @@ class File:
         assert self.users > 0, "an open file description was released more often than acquired"
         self.users -= 1
         if self.users == 0:
+            for forget in tuple(self.watches.values()):
+                forget()
             self.close()
             for forget in self.on_close:
                 forget(self)
@@ -82,6 +87,15 @@ class File:
     def seekable(self) -> bool:
         """False for pipes, sockets, terminals: their offset calls fail with ESPIPE."""
         return False
+
+    @property
+    def pollable(self) -> bool:
+        """Whether epoll(7) accepts it: regular files, directories and plain devices do not (EPERM)."""
+        return not self.seekable
+
+    def fdinfo(self) -> str:
+        """What /proc/self/fdinfo/N shows beyond pos, flags, mnt_id and ino: whole lines, or nothing."""
+        return ""
 
     def describe(self) -> str:
         """What readlink(2) on /proc/self/fd/N shows, like ``pipe:[12]`` or a path."""
