@@ -23,7 +23,7 @@ class BuildWithShim(build_py):
         super().run()
         missing = [tool for tool in NEEDED_TOOLS if shutil.which(tool) is None]
         if missing:
-            raise SystemExit(f"occlum-async: {', '.join(missing)} not found: install gcc and binutils to build the shim")
+            raise SystemExit(f"occlum-async: {', '.join(missing)} not found: install gcc and binutils")
         output = self._shim_directory()
         output.mkdir(parents=True, exist_ok=True)
         runpy.run_path(str(HERE / "native" / "build_shim.py"))["build"](output)

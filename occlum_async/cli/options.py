@@ -1,0 +1,129 @@
+"""What the options of ``run`` mean: text to values. Every mistake is a ``ConfigError`` of one line."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ConfigError
+
+UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmgt]?)(?:i?b)?", re.IGNORECASE)
+MAX_SIZE = 2**46  # more than any machine has
+MAX_ENV_FILE = 2**20
+
+# Names of --ulimit, as in docker-run(1), and the numbers of getrlimit(2). Sizes are in bytes.
+ULIMITS = {
+    "cpu": 0, "fsize": 1, "data": 2, "stack": 3, "core": 4, "rss": 5, "nproc": 6, "nofile": 7,
+    "memlock": 8, "as": 9, "locks": 10, "sigpending": 11, "msgqueue": 12, "nice": 13, "rtprio": 14, "rttime": 15,
+}  # fmt: skip
+INFINITY = 2**64 - 1
+
+
+class BindSpec(NamedTuple):
+    """One ``--bind``: a host folder or file, where it appears inside, and whether it is read-only."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+def parse_size(text: str, option: str) -> int:
+    """``512m``, ``1g``, ``1.5GiB``, ``4096`` as bytes."""
+    match = SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"{option}: {text!r} is not a size", "write a number with b, k, m or g, like 512m")
+    size = int(float(match[1]) * UNITS[match[2].lower()])
+    if not 0 < size <= MAX_SIZE:
+        raise ConfigError(f"{option}: {text!r} is out of range", "a size lies between 1 byte and 64 TiB")
+    return size
+
+
+def parse_bind(text: str) -> BindSpec:
+    """``SRC:DST[:ro|rw]``. The source must exist; the target must be absolute."""
+    source, colon, rest = text.partition(":")
+    target, _, mode = rest.partition(":")
+    if not source or not colon or not target:
+        raise ConfigError(f"--bind: {text!r} is incomplete", "write SOURCE:TARGET or SOURCE:TARGET:ro")
+    if mode not in ("", "ro", "rw"):
+        raise ConfigError(f"--bind: {mode!r} is not a mode", "write ro or rw")
+    if not target.startswith("/"):
+        raise ConfigError(f"--bind: the target {target!r} is not absolute", "start it with a slash")
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise ConfigError(f"--bind: {source}: no such file or directory", "make it first: a bind never does")
+    return BindSpec(str(path.resolve()), target, mode == "ro")
+
+
+def parse_tmpfs(text: str) -> tuple[str, int | None]:
+    """``PATH[:size=SIZE]``: where, and how large at most (None: bounded by ``--memory`` only)."""
+    path, _, options = text.partition(":")
+    if not path.startswith("/"):
+        raise ConfigError(f"--tmpfs: {path!r} is not absolute", "write PATH or PATH:size=64m")
+    size = None
+    for option in filter(None, options.split(",")):
+        name, _, value = option.partition("=")
+        if name != "size":
+            raise ConfigError(f"--tmpfs: {option!r} is not known", "write PATH or PATH:size=64m")
+        size = parse_size(value, "--tmpfs")
+    return path, size
+
+
+def parse_env(items: list[str], files: list[str]) -> dict[str, str]:
+    """``NAME=VALUE``, or ``NAME`` for the host's value (nothing when the host has none). Later ones win."""
+    env: dict[str, str] = {}
+    for item in [line for name in files for line in _env_file(name)] + items:
+        name, equals, value = item.partition("=")
+        if not name:
+            raise ConfigError(f"--env: {item!r} has no name", "write NAME=VALUE, or NAME for the host's value")
+        if equals:
+            env[name] = value
+        elif name in os.environ:
+            env[name] = os.environ[name]
+    return env
+
+
+def _env_file(name: str) -> list[str]:
+    try:
+        with open(name, encoding="utf-8") as file:
+            text = file.read(MAX_ENV_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ConfigError(f"--env-file: {name}: {reason}", "name a file with one NAME=VALUE per line") from None
+    if len(text) > MAX_ENV_FILE:
+        raise ConfigError(f"--env-file: {name} is larger than 1 MiB", "an environment that large can't be passed on")
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def parse_ulimit(text: str) -> tuple[int, tuple[int, int]]:
+    """``NAME=SOFT[:HARD]``: the number of the resource, and its limits (``unlimited`` and -1: none)."""
+    name, _, values = text.partition("=")
+    if name not in ULIMITS:
+        raise ConfigError(f"--ulimit: {name!r} is not known", f"known are {', '.join(ULIMITS)}")
+    soft, _, hard = values.partition(":")
+    limits = _limit(soft, text), _limit(hard or soft, text)
+    if limits[0] > limits[1]:
+        raise ConfigError(f"--ulimit: {text!r}: the soft limit is above the hard one", "write NAME=SOFT:HARD")
+    return ULIMITS[name], limits
+
+
+def _limit(text: str, whole: str) -> int:
+    if text in ("unlimited", "-1"):
+        return INFINITY
+    if not text.isascii() or not text.isdigit() or int(text) > INFINITY:
+        raise ConfigError(f"--ulimit: {whole!r} has no number", "write NAME=SOFT[:HARD], like nofile=1024:4096")
+    return int(text)
+
+
+def check_rootfs(text: str) -> str:
+    """An existing, readable folder, as an absolute path."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        reason = "not a directory" if path.exists() else "no such directory"
+        raise ConfigError(f"--rootfs: {text}: {reason}", "name a folder that holds a root file system")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigError(f"--rootfs: {text}: permission denied", "make it readable for this user")
+    return str(path.resolve())

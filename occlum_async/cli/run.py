@@ -1,0 +1,188 @@
+"""``run``: one LibOS, one program, and everything that a terminal, a pipe or a signal brings meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from . import EXIT_TIMEOUT
+from .options import check_rootfs, parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
+from .terminal import RawTerminal, follow_window_size, pump_input, pump_output
+
+if TYPE_CHECKING:
+    from ..libos import LibOS, Process
+
+log = logging.getLogger(__name__)
+
+# Host signals that go to the program when it has no terminal of its own.
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+GRACE = 2.0  # seconds between SIGTERM and SIGKILL after --timeout
+DRAIN = 1.0  # seconds that output may take to leave after the program's end
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of ``run`` as given; ``libos`` is what they mean."""
+
+    program: str
+    arguments: list[str] = field(default_factory=list)
+    interactive: bool = False
+    tty: bool = False
+    rootfs: str | None = None
+    rw: bool = False
+    read_only: bool = False
+    bind: list[str] = field(default_factory=list)
+    tmpfs: list[str] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+    env_file: list[str] = field(default_factory=list)
+    workdir: str | None = None
+    user: str | None = None
+    hostname: str | None = None
+    memory: str | None = None
+    pids: int | None = None
+    ulimit: list[str] = field(default_factory=list)
+    timeout: float | None = None
+    boundary: str = "auto"
+    grants: bool = True
+    uvloop: bool | None = None
+    stats: bool = False
+    log_level: str = "warning"
+
+    @classmethod
+    def of(cls, **given: Any) -> RunOptions:
+        """From the command line's values, where None stands for an option that was left out."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in given.items() if name in known and value is not None})
+
+    def libos(self) -> dict[str, Any]:
+        """The arguments of ``LibOS``; raises ``ConfigError`` on the first mistake."""
+        from ..libos import Bind
+
+        if self.rw and self.read_only:
+            raise ConfigError("--rw and --read-only exclude each other", "choose one")
+        if self.rw and self.rootfs is None:
+            raise ConfigError("--rw needs --rootfs", "name the folder that may be written to")
+        env = parse_env(self.env, self.env_file)
+        if self.tty and "TERM" in os.environ:
+            env.setdefault("TERM", os.environ["TERM"])
+        made: dict[str, Any] = {
+            "rw": self.rw,
+            "binds": [Bind(*parse_bind(text)) for text in self.bind],
+            "tmpfs": dict(parse_tmpfs(text) for text in self.tmpfs),
+            "env": env,
+            "boundary": self.boundary,
+            "grants": self.grants,
+        }
+        if self.rootfs is not None:
+            made["rootfs"] = check_rootfs(self.rootfs)
+        if self.memory is not None:
+            made["memory"] = parse_size(self.memory, "--memory")
+        if self.ulimit:
+            made["limits"] = dict(parse_ulimit(text) for text in self.ulimit)
+        if self.read_only:
+            made["read_only"] = True
+        for name in ("pids", "user", "hostname"):
+            if (value := getattr(self, name)) is not None:
+                made[name] = value
+        return made
+
+
+def run_program(options: RunOptions) -> int:
+    """Run it; the exit status as a shell would report it."""
+    logging.basicConfig(
+        stream=sys.stderr, level=options.log_level.upper(), format="occlum-async: %(levelname)s: %(message)s"
+    )
+    if options.tty and options.interactive and not os.isatty(0):
+        raise ConfigError("-it: the input is not a terminal", "leave out -t")
+    arguments = options.libos()
+    with asyncio.Runner(loop_factory=_loop_factory(options.uvloop)) as runner:
+        return runner.run(_run(options, arguments))
+
+
+def _loop_factory(uvloop_wanted: bool | None) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if uvloop_wanted is False:
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if uvloop_wanted:
+            raise ConfigError("--uvloop: uvloop is not installed", "pip install uvloop, or leave it out") from None
+        return None
+    return uvloop.new_event_loop
+
+
+async def _run(options: RunOptions, arguments: dict[str, Any]) -> int:
+    from ..libos import LibOS
+
+    async with LibOS(**arguments) as libos:
+        try:
+            return await (_run_on_terminal if options.tty else _run_on_pipes)(libos, options)
+        finally:
+            if options.stats:
+                from .stats import print_stats
+
+                print_stats(libos.stats())
+
+
+async def _run_on_pipes(libos: LibOS, options: RunOptions) -> int:
+    stdin = None if options.interactive else DEVNULL
+    process = await libos.spawn(options.program, *options.arguments, stdin=stdin, cwd=options.workdir)
+    loop = asyncio.get_running_loop()
+    for number in FORWARDED:
+        loop.add_signal_handler(number, process.send_signal, number)
+    try:
+        return await _status(process, options.timeout)
+    finally:
+        for number in FORWARDED:
+            loop.remove_signal_handler(number)
+
+
+async def _run_on_terminal(libos: LibOS, options: RunOptions) -> int:
+    loop = asyncio.get_running_loop()
+    stdin = PIPE if options.interactive else DEVNULL
+    process = await libos.spawn(
+        options.program, *options.arguments, stdin=stdin, stdout=PIPE, cwd=options.workdir, tty=True
+    )
+    assert process.stdout is not None
+    output = asyncio.ensure_future(pump_output(process.stdout, 1))
+    pumps = [output]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, process.send_signal, number)
+    follow_window_size(loop, process)
+    try:
+        if not options.interactive:
+            return await _status(process, options.timeout)
+        assert process.stdin is not None
+        with RawTerminal(0):
+            pumps.append(asyncio.ensure_future(pump_input(0, process.stdin)))
+            status = await _status(process, options.timeout)
+            # Others inside may keep the terminal open: what this program wrote is out by then.
+            await asyncio.wait([output], timeout=DRAIN)
+            return status
+    finally:
+        await asyncio.wait([output], timeout=DRAIN)
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _status(process: Process, timeout: float | None) -> int:
+    try:
+        status = await asyncio.wait_for(process.wait(), timeout)
+    except TimeoutError:
+        log.warning("the program was still running after %g seconds: it is ended", timeout)
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), GRACE)
+        except TimeoutError:
+            process.kill()
+        return EXIT_TIMEOUT
+    return 128 - status if status < 0 else status
