@@ -1,0 +1,22 @@
+"""Counting what users hold, where Linux bounds it per user and not per process."""
+
+from __future__ import annotations
+
+
+class Tally:
+    """How much of one resource each user id holds. Users that hold nothing take no room."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, int] = {}
+
+    def __getitem__(self, uid: int) -> int:
+        return self._held.get(uid, 0)
+
+    def add(self, uid: int, amount: int) -> None:
+        """Account ``amount`` more (or less, when negative) to ``uid``."""
+        total = self[uid] + amount
+        assert total >= 0, "more was given back than taken"
+        if total:
+            self._held[uid] = total
+        else:
+            self._held.pop(uid, None)
