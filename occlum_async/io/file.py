@@ -56,8 +56,8 @@ class File:
         assert self.users > 0, "an open file description was released more often than acquired"
         self.users -= 1
         if self.users == 0:
-            for forget in tuple(self.watches.values()):
-                forget()
+            for unwatch in tuple(self.watches.values()):
+                unwatch()
             self.close()
             for forget in self.on_close:
                 forget(self)

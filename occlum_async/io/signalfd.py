@@ -40,12 +40,13 @@ class SignalReader(Protocol):
     @property
     def process(self) -> SignalProcess: ...
 
-    def take_pending(self, mask: int) -> SignalInfo | None:
-        """Dequeue a pending signal of ``mask``."""
+    @property
+    def pending_mask(self) -> int:
+        """Every signal that waits for this thread, blocked or not."""
         ...
 
-    def has_pending(self, mask: int) -> bool:
-        """Whether ``take_pending`` would find one."""
+    def take_pending(self, mask: int) -> SignalInfo | None:
+        """Dequeue a pending signal of ``mask``."""
         ...
 
 
@@ -95,7 +96,7 @@ class SignalFd(AnonymousFile):
     def poll(self) -> int:
         reader = self.current()
         self._listen(reader)
-        return POLLIN if reader.has_pending(self.mask) else 0
+        return POLLIN if reader.pending_mask & self.mask else 0
 
     def fdinfo(self) -> str:
         return f"sigmask:\t{self.mask:016x}\n"
