@@ -1,0 +1,44 @@
+/* A ring for one event loop: what io/boundary/uring.py needs of liburing, and nothing more.
+ *
+ * Not thread-safe: one thread owns a ring. Memory that an operation points to belongs to the kernel
+ * until that operation's completion has been taken; the Python side keeps it alive.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct uring;
+
+struct uring_completion {
+    uint64_t number;
+    int32_t result;
+    uint32_t flags;
+};
+
+/* Bits that uring_start returns. */
+#define URING_DONE 1   /* the operation is complete, its result is in *result */
+#define URING_OTHERS 2 /* completions of other operations came along: take them with uring_take */
+
+/* NULL and a positive errno in *error when the host refuses. */
+struct uring *uring_open(unsigned entries, unsigned completions, int *error);
+void uring_close(struct uring *ring);
+
+/* The eventfd that becomes readable when a completion arrives outside of uring_start. */
+int uring_event(const struct uring *ring);
+
+/* Queue one operation without telling the kernel; -EBUSY when the queue is full. */
+int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
+                uint32_t flags, uint64_t number);
+
+/* Hand over everything queued. The number handed over, or a negative errno. */
+int uring_submit(struct uring *ring);
+
+/* Queue, submit, and look at once whether it is complete. URING_* bits or a negative errno. */
+int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
+                uint32_t flags, uint64_t number, int32_t *result);
+
+/* Take at most limit completions; how many were there. */
+unsigned uring_take(struct uring *ring, struct uring_completion *completions, unsigned limit);
+
+/* How many operations are queued and not yet handed over. */
+unsigned uring_queued(const struct uring *ring);
