@@ -1,0 +1,101 @@
+"""All terminals of one LibOS: the numbers of /dev/pts, the console, and how device nodes find them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from ...abi.errors import SyscallError
+from ...abi.stat import makedev
+from ...sched.strand import Scheduler
+from . import jobs
+from .console import Console, ConsoleDriver
+from .pty import PtyMaster
+from .terminal import Terminal, TerminalFile
+
+PTS_MAJOR = 136
+MAX_TERMINALS = 4096  # /proc/sys/kernel/pty/max
+CAP_SYS_ADMIN = 21
+
+
+class Terminals:
+    """``by_index`` are the terminals that /dev/pts shows, with who opened their master: (terminal, uid, gid)."""
+
+    def __init__(self, scheduler: Scheduler, control: jobs.JobControl, limit: int = MAX_TERMINALS) -> None:
+        self.scheduler = scheduler
+        self.jobs = control
+        self.limit = limit
+        self.by_index: dict[int, Terminal] = {}
+        self.owners: dict[int, tuple[int, int]] = {}
+        self.console: Console | None = None
+
+    def _create(self, uid: int, gid: int) -> Terminal:
+        if len(self.by_index) >= self.limit:
+            raise SyscallError(errno.ENOSPC)
+        index = next(index for index in range(self.limit) if index not in self.by_index)
+        terminal = Terminal(self.scheduler, self.jobs, index, makedev(PTS_MAJOR, index))
+        self.by_index[index] = terminal
+        self.owners[index] = (uid, gid)
+        return terminal
+
+    def _forget(self, terminal: Terminal) -> None:
+        if self.by_index.get(terminal.index) is terminal:
+            del self.by_index[terminal.index], self.owners[terminal.index]
+
+    def open_master(self, flags: int, uid: int = 0, gid: int = 0) -> PtyMaster:
+        """A new pty; ENOSPC at the limit. Its slave is locked and belongs to ``uid``."""
+        terminal = self._create(uid, gid)
+        terminal.locked = True
+        return PtyMaster(terminal, flags & ~os.O_NOCTTY, self._forget)
+
+    def create_console(self, driver: ConsoleDriver, uid: int = 0, gid: int = 0) -> Console:
+        """The terminal that stands for the one outside; it has a number in /dev/pts as well."""
+        if self.console is not None:
+            raise SyscallError(errno.EBUSY)
+        self.console = Console(self._create(uid, gid), driver)
+        return self.console
+
+    def remove_console(self) -> None:
+        """Hang the console up and free its number."""
+        if self.console is not None:
+            console, self.console = self.console, None
+            console.disconnect()
+            self._forget(console.terminal)
+
+    def open(self, terminal: Terminal, flags: int, thread: Any, controlling: bool = True) -> TerminalFile:
+        """Open a terminal. It becomes the caller's controlling terminal by the rule of open(2)'s O_NOCTTY."""
+        if terminal.locked or self.by_index.get(terminal.index) is not terminal:
+            raise SyscallError(errno.EIO)
+        if terminal.exclusive and (thread is None or not thread.credentials.capable(CAP_SYS_ADMIN)):
+            raise SyscallError(errno.EBUSY)
+        file = terminal.open(flags & ~os.O_NOCTTY)
+        if isinstance(terminal.hardware, PtyMaster):
+            terminal.hardware.slave_opened()
+        process = getattr(thread, "process", None)
+        if process is not None and controlling and not flags & os.O_NOCTTY and file.readable:
+            session = process.session
+            if session.leader is process and session.terminal is None and terminal.session is None:
+                jobs.take_control(terminal, process)
+        return file
+
+    def open_slave(self, index: int, flags: int, thread: Any) -> TerminalFile:
+        """Open /dev/pts/``index``; ENXIO if there is none."""
+        terminal = self.by_index.get(index)
+        if terminal is None:
+            raise SyscallError(errno.ENXIO)
+        return self.open(terminal, flags, thread)
+
+    def open_current(self, flags: int, thread: Any) -> TerminalFile:
+        """Open /dev/tty: the caller's controlling terminal; ENXIO if it has none."""
+        process = getattr(thread, "process", None)
+        terminal = process.session.terminal if process is not None else None
+        if terminal is None:
+            raise SyscallError(errno.ENXIO)
+        return self.open(terminal, flags | os.O_NOCTTY, thread)
+
+    def open_console(self, flags: int, thread: Any) -> TerminalFile:
+        """Open /dev/console, which never becomes a controlling terminal by that; ENXIO if there is none."""
+        if self.console is None:
+            raise SyscallError(errno.ENXIO)
+        return self.open(self.console.terminal, flags, thread, controlling=False)
