@@ -1,0 +1,67 @@
+"""The interface that every boundary has."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from ...sched.strand import Scheduler
+from .calls import RESOLVE_CONFINED, HostCalls
+
+# The most bytes that one operation moves: a longer request is answered in part, as a pipe would.
+MAX_TRANSFER = 1 << 20
+
+# Offset for files without one (pipes, terminals, sockets) and for "at the host's own position".
+STREAM = -1
+
+
+class Boundary(HostCalls, ABC):
+    """The way to the host. Belongs to one event loop; descriptors are the host's.
+
+    A read or write at ``STREAM`` may block for as long as its other side likes, so a signal interrupts it
+    (``Interrupted``, and then no byte is lost); one at an offset waits for a disk at most, is not
+    interruptible, and moves as much as the file allows. At most ``MAX_TRANSFER`` bytes move at once.
+    """
+
+    name = "none"
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__()
+        self.scheduler = scheduler
+        self.loop: asyncio.AbstractEventLoop = scheduler.loop
+
+    @abstractmethod
+    async def read(self, fd: int, size: int, offset: int = STREAM) -> bytes:
+        """At most ``size`` bytes; b"" at the end of the file."""
+
+    @abstractmethod
+    async def write(self, fd: int, data: bytes | bytearray | memoryview, offset: int = STREAM) -> int:
+        """Write ``data``; the number of bytes taken. ``data`` must not change before the call returns."""
+
+    @abstractmethod
+    async def poll(self, fd: int, events: int) -> int:
+        """Wait until one of ``events`` (poll(2)'s bits, or an error or hang-up) holds; those that do."""
+
+    @abstractmethod
+    async def sync(self, fd: int, data_only: bool = False) -> None:
+        """fsync(2), fdatasync(2)."""
+
+    @abstractmethod
+    async def open(
+        self, directory: int, name: bytes, flags: int, mode: int = 0, resolve: int = RESOLVE_CONFINED
+    ) -> int:
+        """openat2(2); the new descriptor, always close-on-exec."""
+
+    @abstractmethod
+    async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
+        """fallocate(2)."""
+
+    def turn(self) -> bool:
+        """Hand over what is queued and take what is complete; True if anything was.
+
+        The event loop does it by itself; a scheduler that polls instead of returning to it calls this.
+        """
+        return False
+
+    async def shutdown(self) -> None:
+        """Give everything back. No operation may be under way or follow."""
