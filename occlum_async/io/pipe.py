@@ -146,6 +146,21 @@ class Pipe:
             self.room = 0
         return b"".join(pieces)
 
+    def remove(self, size: int, count: int) -> list[bytes | memoryview]:
+        """Remove at most ``count`` slots of at most ``size`` bytes in all, as they are (splice(2))."""
+        moved: list[bytes | memoryview] = []
+        while self.slots and size and len(moved) < count:
+            slot = self.slots.popleft()
+            if len(slot) > size:
+                view = memoryview(slot)
+                self.slots.appendleft(view[size:])
+                slot = view[:size]
+            moved.append(slot)
+            size -= len(slot)
+        if not self.slots:
+            self.room = 0
+        return moved
+
     def peek(self, size: int) -> list[bytes]:
         """The first slots, up to ``size`` bytes of them, which stay (tee(2))."""
         found: list[bytes] = []

@@ -1,0 +1,228 @@
+"""poll(2), select(2) and their relatives."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import time
+from contextlib import suppress
+from typing import Annotated
+
+from ..abi.errors import Interrupted, SyscallError
+from ..abi.marshal import Buffer, InOut, Int, Pointer, Size, StructIn, StructInOut, UInt
+from ..abi.user import UserPointer
+from ..io.file import (
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLNVAL,
+    POLLOUT,
+    POLLPRI,
+    POLLRDBAND,
+    POLLRDNORM,
+    POLLWRBAND,
+    POLLWRNORM,
+    File,
+)
+from ..process.thread import Thread
+from ..sched.waitqueue import wait_any
+from .epoll import TIMESPEC, signal_mask
+from .events import BILLION, timespec
+from .table import Restart, syscall
+
+POLLFD = struct.Struct("<iHH")
+SIGSET_ARGUMENT = struct.Struct("<QQ")  # pselect6's last argument: address and size of the mask
+MILLION = 10**6
+
+# What makes a descriptor a member of select(2)'s three sets.
+SELECT_EVENTS = (
+    POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
+    POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR,
+    POLLPRI,
+)
+
+
+async def wait_ready(thread: Thread, wanted: list[tuple[File, int]], deadline: int | None) -> list[int]:
+    """Which of the wanted events hold for each file, as soon as one does, or at ``deadline`` (monotonic ns).
+
+    Raises ``Interrupted`` when nothing is ready and a signal is pending, even if there is no time to wait.
+    """
+    scheduler = thread.scheduler
+    while True:
+        found = [file.poll() & events for file, events in wanted]
+        if any(found):
+            return found
+        remaining = None
+        if deadline is not None:
+            remaining = (deadline - time.monotonic_ns()) / BILLION
+            if remaining <= 0:
+                if scheduler.current().interrupted:
+                    raise Interrupted
+                return found
+        await wait_any(scheduler, [(file.waiters, events) for file, events in wanted], remaining)
+
+
+def _deadline(timeout: int | None) -> int | None:
+    return None if timeout is None else time.monotonic_ns() + timeout
+
+
+# -- poll --------------------------------------------------------------------
+
+
+@syscall(7, restart=Restart.NOHAND)
+async def poll(thread: Thread, fds: Annotated[Buffer, InOut("nfds", POLLFD.size)], nfds: UInt, timeout: Int) -> int:
+    deadline, thread.restart_deadline = thread.restart_deadline, None
+    if timeout < 0:
+        deadline = None
+    elif deadline is None:
+        deadline = time.monotonic_ns() + timeout * MILLION
+    try:
+        return await _poll(thread, fds, nfds, deadline)
+    except Interrupted:
+        thread.restart_deadline = deadline
+        raise
+
+
+@syscall(271, restart=Restart.NOHAND)
+async def ppoll(
+    thread: Thread,
+    fds: Annotated[Buffer, InOut("nfds", POLLFD.size)],
+    nfds: UInt,
+    timeout: Annotated[UserPointer, StructInOut(16)],
+    sigmask: Annotated[UserPointer, StructIn(8)],
+    sigsetsize: Size,
+) -> int:
+    limit = timespec(*timeout.unpack(TIMESPEC)) if timeout else None
+    mask, deadline = signal_mask(sigmask, sigsetsize), _deadline(limit)
+    try:
+        with thread.signals.temporary_mask(mask):
+            return await _poll(thread, fds, nfds, deadline)
+    finally:
+        _put_remaining(timeout, limit, deadline, 1)
+
+
+async def _poll(thread: Thread, fds: Buffer, nfds: int, deadline: int | None) -> int:
+    if nfds > thread.files.limit:
+        raise SyscallError(errno.EINVAL)
+    entries = list(POLLFD.iter_unpack(fds.read(nfds * POLLFD.size)))
+    results = [0] * nfds
+    wanted: list[tuple[File, int]] = []
+    places: list[int] = []
+    for place, (fd, events, _) in enumerate(entries):
+        if fd < 0:
+            continue
+        try:
+            wanted.append((thread.files.get(fd), events | POLLERR | POLLHUP))
+            places.append(place)
+        except SyscallError:
+            results[place] = POLLNVAL
+    if any(results):  # a bad descriptor is an event: nobody waits
+        found = [file.poll() & events for file, events in wanted]
+    else:
+        found = await wait_ready(thread, wanted, deadline)
+    for place, ready in zip(places, found, strict=True):
+        results[place] = ready
+    answer = (POLLFD.pack(fd, events, results[place]) for place, (fd, events, _) in enumerate(entries))
+    fds.write(b"".join(answer))
+    return sum(map(bool, results))
+
+
+# -- select ------------------------------------------------------------------
+
+
+@syscall(23, restart=Restart.NOHAND)
+async def select(
+    thread: Thread,
+    n: Int,
+    reads: Pointer,
+    writes: Pointer,
+    errors: Pointer,
+    timeout: Annotated[UserPointer, StructInOut(16)],
+) -> int:
+    limit = None
+    if timeout:
+        seconds, micros = timeout.unpack(TIMESPEC)
+        if seconds < 0 or micros < 0:
+            raise SyscallError(errno.EINVAL)
+        limit = seconds * BILLION + micros * 1000
+    deadline = _deadline(limit)
+    try:
+        return await _select(thread, n, (reads, writes, errors), deadline)
+    finally:
+        _put_remaining(timeout, limit, deadline, 1000)
+
+
+@syscall(270, restart=Restart.NOHAND)
+async def pselect6(
+    thread: Thread,
+    n: Int,
+    reads: Pointer,
+    writes: Pointer,
+    errors: Pointer,
+    timeout: Annotated[UserPointer, StructInOut(16)],
+    sigmask: Annotated[UserPointer, StructIn(16)],
+) -> int:
+    mask = None
+    if sigmask:
+        address, size = sigmask.unpack(SIGSET_ARGUMENT)
+        mask = signal_mask(sigmask.at(address), size)
+    limit = timespec(*timeout.unpack(TIMESPEC)) if timeout else None
+    deadline = _deadline(limit)
+    try:
+        with thread.signals.temporary_mask(mask):
+            return await _select(thread, n, (reads, writes, errors), deadline)
+    finally:
+        _put_remaining(timeout, limit, deadline, 1)
+
+
+def _put_remaining(target: UserPointer, limit: int | None, deadline: int | None, unit: int) -> None:
+    """Tell the time that was left: Linux does, whatever the outcome, so that a restart waits for the rest.
+
+    A target that can't be written is ignored: some programs pass read-only memory.
+    """
+    if not limit or deadline is None:
+        return
+    seconds, nanoseconds = divmod(max(deadline - time.monotonic_ns(), 0), BILLION)
+    with suppress(SyscallError):
+        target.pack(TIMESPEC, seconds, nanoseconds // unit)
+
+
+async def _select(
+    thread: Thread, n: int, sets: tuple[UserPointer, UserPointer, UserPointer], deadline: int | None
+) -> int:
+    if n < 0:
+        raise SyscallError(errno.EINVAL)
+    n = min(n, thread.files.limit)
+    size = (n + 63) // 64 * 8
+    valid = (1 << n) - 1
+    masks = [int.from_bytes(pointer.read(size), "little") & valid if pointer and size else 0 for pointer in sets]
+    wanted: list[tuple[File, int]] = []
+    fds: list[int] = []
+    everything = masks[0] | masks[1] | masks[2]
+    while everything:
+        lowest = everything & -everything
+        everything ^= lowest
+        fd = lowest.bit_length() - 1
+        events = 0
+        for mask, of_set in zip(masks, SELECT_EVENTS, strict=True):
+            events |= of_set if mask & lowest else 0
+        wanted.append((thread.files.get(fd), events))
+        fds.append(fd)
+    found = await wait_ready(thread, wanted, deadline)
+    return _put_sets(sets, size, masks, dict(zip(fds, found, strict=True)))
+
+
+def _put_sets(
+    sets: tuple[UserPointer, UserPointer, UserPointer], size: int, masks: list[int], found: dict[int, int]
+) -> int:
+    """Write back which descriptors of each set are ready; how many bits that is."""
+    count = 0
+    for pointer, mask, of_set in zip(sets, masks, SELECT_EVENTS, strict=True):
+        result = 0
+        for fd, events in found.items():
+            if events & of_set and mask >> fd & 1:
+                result |= 1 << fd
+                count += 1
+        if pointer and size:
+            pointer.write(result.to_bytes(size, "little"))
+    return count
