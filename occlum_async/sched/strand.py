@@ -43,10 +43,11 @@ def _suspend() -> Generator[None, Any, Any]:
 class Strand:
     """One line of execution. Subclasses say how it is suspended and how it is continued."""
 
-    __slots__ = ("scheduler", "ticket", "parked", "interruptible", "interrupted", "_timer")
+    __slots__ = ("scheduler", "owner", "ticket", "parked", "interruptible", "interrupted", "_timer")
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
+        self.owner: Any = None  # the process.Thread whose life this is; None for an embedder's call
         self.ticket = 0
         self.parked = False
         self.interruptible = False

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from ..abi.marshal import Argument
+from ..abi.signals import Restart as Restart
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-
-
-class Restart(enum.Enum):
-    """What a system call that a signal interrupted does, see signal(7)."""
-
-    SYS = "restarted if the handler has SA_RESTART, and when no handler runs; EINTR otherwise"
-    NOHAND = "restarted only when no handler runs (sigsuspend, pause, poll, select, nanosleep); EINTR otherwise"
-    NEVER = "EINTR whenever it was interrupted, handler or not"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,53 @@
+"""What the model asks of the host side of a process: two small interfaces that ``guest`` implements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from .rusage import ResourceUsage
+
+
+class GuestProcess(Protocol):
+    """``Process.memory``: the host process that runs a LibOS process. None for Python programs."""
+
+    @property
+    def host_pid(self) -> int:
+        """The host's pid, 0 when it is gone."""
+        ...
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy ``size`` bytes in from ``address``; EFAULT."""
+        ...
+
+    def write(self, address: int, data: bytes) -> None:
+        """Copy ``data`` out; EFAULT."""
+        ...
+
+    def resource_usage(self) -> ResourceUsage:
+        """What the host process has used so far, all its threads together."""
+        ...
+
+    def memory_usage(self) -> tuple[int, int, int]:
+        """Bytes of address space, resident, and shared."""
+        ...
+
+    def memory_map(self) -> Sequence[Any]:
+        """The mappings, for /proc/PID/maps."""
+        ...
+
+
+class GuestThread(Protocol):
+    """``Thread.guest``: the host thread that runs a LibOS thread."""
+
+    def kick(self) -> None:
+        """Make it enter the kernel soon if it is running guest code: a signal waits."""
+        ...
+
+    def cpu_times(self) -> tuple[int, int]:
+        """User and system time in nanoseconds."""
+        ...
+
+    def stack_pointer(self) -> int:
+        """The guest's stack pointer at its present system call."""
+        ...
