@@ -54,7 +54,7 @@ class Console:
         if not self.gone:
             self.gone = True
             self.terminal.output.clear()
-            self.terminal.disconnect()
+            self.terminal.hangup()
             self.waiters.wake()
 
     def changed(self, events: int) -> None:

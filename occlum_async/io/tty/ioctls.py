@@ -57,7 +57,7 @@ async def terminal_ioctl(file: File, terminal: Terminal, thread: Any, command: i
         if not thread.credentials.capable(CAP_SYS_ADMIN):
             raise SyscallError(errno.EPERM)
         if command == tc.TIOCVHANGUP:
-            terminal.disconnect()
+            terminal.hangup()
     else:
         argument.write(_get(terminal, command))
     return 0

@@ -42,7 +42,7 @@ class PtyMaster(File):
     def close(self) -> None:
         self.terminal.hardware = None
         self.forget(self.terminal)
-        self.terminal.disconnect()
+        self.terminal.hangup()
 
     # -- what the terminal tells its hardware ----------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -20,14 +21,17 @@ CAP_SYS_ADMIN = 21
 
 
 class Terminals:
-    """``by_index`` are the terminals that /dev/pts shows, with who opened their master: (terminal, uid, gid)."""
+    """``by_index`` are the terminals that /dev/pts shows.
+
+    ``make_node`` makes the node of a new terminal that belongs to a uid and a gid; devpts sets it.
+    """
 
     def __init__(self, scheduler: Scheduler, control: jobs.JobControl, limit: int = MAX_TERMINALS) -> None:
         self.scheduler = scheduler
         self.jobs = control
         self.limit = limit
         self.by_index: dict[int, Terminal] = {}
-        self.owners: dict[int, tuple[int, int]] = {}
+        self.make_node: Callable[[Terminal, int, int], Any] | None = None
         self.console: Console | None = None
 
     def _create(self, uid: int, gid: int) -> Terminal:
@@ -35,13 +39,14 @@ class Terminals:
             raise SyscallError(errno.ENOSPC)
         index = next(index for index in range(self.limit) if index not in self.by_index)
         terminal = Terminal(self.scheduler, self.jobs, index, makedev(PTS_MAJOR, index))
+        if self.make_node is not None:
+            terminal.node = self.make_node(terminal, uid, gid)
         self.by_index[index] = terminal
-        self.owners[index] = (uid, gid)
         return terminal
 
     def _forget(self, terminal: Terminal) -> None:
         if self.by_index.get(terminal.index) is terminal:
-            del self.by_index[terminal.index], self.owners[terminal.index]
+            del self.by_index[terminal.index]
 
     def open_master(self, flags: int, uid: int = 0, gid: int = 0) -> PtyMaster:
         """A new pty; ENOSPC at the limit. Its slave is locked and belongs to ``uid``."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ...abi import termios as tc
 from ...abi.errors import Interrupted, SyscallError
 from ...abi.signals import SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, SIGWINCH
+from ...abi.stat import Stat
 from ...abi.termios import Termios
 from ...abi.user import UserPointer
 from ...sched.strand import Scheduler
@@ -54,6 +55,7 @@ class Terminal:
         self.index = index
         self.number = number
         self.hardware: Hardware | None = None
+        self.node: Any = None  # the inode of /dev/pts/N
         self.session: Any = None
         self.window = (0, 0, 0, 0)  # rows, columns, width and height in pixels
         self.cursor = OutputProcessor()
@@ -95,29 +97,29 @@ class Terminal:
             self.waiters.wake(WRITABLE)
         return data
 
-    def disconnect(self) -> None:
-        """The line is gone: the session's leader gets SIGHUP and SIGCONT, and every open file has ended.
+    def hangup(self, leader_exits: bool = False) -> None:
+        """The line is gone, or the session's leader exits: every open file has ended.
 
-        The foreground group gets its SIGHUP when the leader exits, see ``Session.hung_up``.
+        The line's end is told to the leader by SIGHUP and SIGCONT; the leader's end to the foreground group.
+        (After both, the group hears of it when the leader exits, see ``Session.hung_up``.)
         """
         session = self.session
+        foreground = session.foreground if session is not None else None
         self._end()
-        if session is not None and session.leader is not None:
+        if session is None:
+            return
+        if leader_exits:
+            if foreground is not None:
+                self.jobs.signal_group(foreground, SIGHUP)
+                self.jobs.signal_group(foreground, SIGCONT)
+            return
+        session.hung_up = foreground
+        if session.leader is not None:
             self.jobs.signal_process(session.leader, SIGHUP)
             self.jobs.signal_process(session.leader, SIGCONT)
 
-    def hangup(self) -> None:
-        """The session's leader exits: the foreground group gets SIGHUP and SIGCONT, and every open file has ended."""
-        foreground = self.session.foreground if self.session is not None else None
-        self._end()
-        if foreground is not None:
-            self.jobs.signal_group(foreground, SIGHUP)
-            self.jobs.signal_group(foreground, SIGCONT)
-
     def _end(self) -> None:
         """Start a new generation, without a session and with nothing typed."""
-        if self.session is not None:
-            self.session.hung_up = self.session.foreground
         jobs.lose_control(self)
         self.generation += 1
         self.opens = 0
@@ -264,6 +266,13 @@ class TerminalFile(File):
 
     def describe(self) -> str:
         return f"/dev/pts/{self.terminal.index}"
+
+    async def stat(self) -> Stat:
+        """The node's attributes, also for a file that was opened without a path (TIOCGPTPEER, /dev/tty)."""
+        if self.location is None and self.terminal.node is not None:
+            stat: Stat = await self.terminal.node.getattr()
+            return stat
+        return await super().stat()
 
     def reopen(self, flags: int) -> File:
         """Another description of the same terminal."""
