@@ -54,6 +54,8 @@ class FileSystem:
     needs_device = False
     # Whether the VFS may cache that a name does not exist, and keep dentries without asking again.
     cacheable = True
+    # Whether reading and writing never park: then nobody needs to take turns.
+    synchronous = False
 
     def __init__(self, device: int) -> None:
         self.device = device  # st_dev, unique per instance
