@@ -56,7 +56,7 @@ class SignalFd(AnonymousFile):
     kind = "[signalfd]"
 
     def __init__(
-        self, scheduler: Scheduler, mask: int, current: Callable[[], SignalReader], flags: int = 0
+        self, scheduler: Scheduler, mask: int, current: Callable[[], SignalReader | None], flags: int = 0
     ) -> None:
         super().__init__(scheduler, os.O_RDWR | flags)
         self.mask = mask & ~UNBLOCKABLE
@@ -74,17 +74,20 @@ class SignalFd(AnonymousFile):
             queue.remove(waiter)
         self._sources.clear()
 
-    def _listen(self, reader: SignalReader) -> None:
-        queue = reader.process.signal_waiters
-        if id(queue) not in self._sources:
-            self._sources[id(queue)] = queue, queue.add(lambda _: self.waiters.wake(POLLIN))
+    def _reader(self) -> SignalReader | None:
+        """The thread that looks; from now on ``waiters`` hears of its signals."""
+        reader = self.current()
+        if reader is not None:
+            queue = reader.process.signal_waiters
+            if id(queue) not in self._sources:
+                self._sources[id(queue)] = queue, queue.add(lambda _: self.waiters.wake(POLLIN))
+        return reader
 
     async def read(self, size: int) -> bytes:
         room = size // INFO_SIZE
-        if not room:
+        reader = self._reader()
+        if not room or reader is None:
             raise SyscallError(errno.EINVAL)
-        reader = self.current()
-        self._listen(reader)
         found: list[bytes] = []
         while not found:
             while len(found) < room and (info := reader.take_pending(self.mask)) is not None:
@@ -94,9 +97,8 @@ class SignalFd(AnonymousFile):
         return b"".join(found)
 
     def poll(self) -> int:
-        reader = self.current()
-        self._listen(reader)
-        return POLLIN if reader.pending_mask & self.mask else 0
+        reader = self._reader()
+        return POLLIN if reader is not None and reader.pending_mask & self.mask else 0
 
     def fdinfo(self) -> str:
         return f"sigmask:\t{self.mask:016x}\n"
