@@ -33,7 +33,8 @@ RESOLVE_CONFINED = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
-_SYS_GETDENTS64, _SYS_LINKAT, _SYS_FALLOCATE, _SYS_RENAMEAT2, _SYS_OPENAT2 = 217, 265, 285, 316, 437
+_SYS_GETDENTS64, _SYS_LINKAT, _SYS_FALLOCATE, _SYS_SYNCFS = 217, 265, 285, 306
+_SYS_RENAMEAT2, _SYS_OPENAT2 = 316, 437
 _OPEN_HOW = struct.Struct("<QQQ")
 _DIRENT = struct.Struct("<QqHB")
 _DIRENT_BUFFER = 32768
@@ -166,6 +167,14 @@ class HostCalls:
     def statvfs(self, fd: int) -> os.statvfs_result:
         """Space and limits of the file system that ``fd`` is on."""
         return self.call("statvfs", os.fstatvfs, fd)
+
+    def syncfs(self, fd: int) -> None:
+        """Make everything durable that was written to the file system that ``fd`` is on."""
+        self.call("syncfs", _syscall, _SYS_SYNCFS, _long(fd))
+
+    def set_blocking(self, fd: int) -> None:
+        """Clear O_NONBLOCK of a descriptor that this kernel opened itself."""
+        self.call("fcntl", os.set_blocking, fd, True)
 
     def chmod(self, fd: int, mode: int) -> None:
         """Change the mode of the file behind ``fd``, which may be an O_PATH one (never a symbolic link)."""
