@@ -1,0 +1,259 @@
+"""What TCP and UDP sockets share: addresses, ports, and the options of IP. Only loopback is reachable."""
+
+from __future__ import annotations
+
+import errno
+import socket as s
+import struct
+from socket import AF_INET, AF_INET6
+from typing import TYPE_CHECKING, Any
+
+from ...abi.errors import SyscallError
+from ...abi.socket import (
+    AF_UNSPEC,
+    INT,
+    SOCKADDR_IN,
+    SOCKADDR_IN6_MIN,
+    SOL_IP,
+    SOL_IPV6,
+    InetAddress,
+    decode_inet,
+    encode_inet,
+    family_of,
+)
+from . import interface
+from .ports import ANY4, ANY6, LOOPBACK4, LOOPBACK6, PortTable, is_any, is_loopback
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from .stack import NetworkStack
+
+CAP_NET_BIND_SERVICE = 10
+PRIVILEGED_PORTS = 1024
+
+IP_TOS, IP_TTL, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER = 1, 2, 6, 8, 10
+IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 11, 12, 13
+IP_MTU, IP_FREEBIND, IP_TRANSPARENT, IP_RECVORIGDSTADDR, IP_MINTTL, IP_BIND_ADDRESS_NO_PORT = 14, 15, 19, 20, 21, 24
+IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL, IP_UNICAST_IF = 32, 33, 34, 49, 50
+IP_LOCAL_PORT_RANGE, IP_RETOPTS, IP_HDRINCL = 51, 7, 3
+IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP = 35, 36
+IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP = 20, 21
+IPV6_UNICAST_HOPS, IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP = 16, 17, 18, 19
+IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR, IPV6_V6ONLY = 23, 24, 25, 26
+IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = 49, 50, 51, 52
+IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_FREEBIND, IPV6_ADDR_PREFERENCES, IPV6_DONTFRAG = 66, 67, 78, 72, 62
+
+# Options that are stored and given back, with the value that they have from the start.
+STORED: dict[tuple[int, int], int] = {
+    (SOL_IP, IP_TOS): 0, (SOL_IP, IP_TTL): 64, (SOL_IP, IP_RECVOPTS): 0, (SOL_IP, IP_PKTINFO): 0,
+    (SOL_IP, IP_MTU_DISCOVER): 1, (SOL_IP, IP_RECVERR): 0, (SOL_IP, IP_RECVTTL): 0, (SOL_IP, IP_RECVTOS): 0,
+    (SOL_IP, IP_FREEBIND): 0, (SOL_IP, IP_RECVORIGDSTADDR): 0, (SOL_IP, IP_MINTTL): 0, (SOL_IP, IP_RETOPTS): 0,
+    (SOL_IP, IP_BIND_ADDRESS_NO_PORT): 0, (SOL_IP, IP_MULTICAST_TTL): 1, (SOL_IP, IP_MULTICAST_LOOP): 1,
+    (SOL_IP, IP_MULTICAST_ALL): 1, (SOL_IP, IP_UNICAST_IF): 0, (SOL_IP, IP_LOCAL_PORT_RANGE): 0,
+    (SOL_IPV6, IPV6_UNICAST_HOPS): 64, (SOL_IPV6, IPV6_MULTICAST_IF): 0, (SOL_IPV6, IPV6_MULTICAST_HOPS): 1,
+    (SOL_IPV6, IPV6_MULTICAST_LOOP): 1, (SOL_IPV6, IPV6_MTU_DISCOVER): 1, (SOL_IPV6, IPV6_RECVERR): 0,
+    (SOL_IPV6, IPV6_V6ONLY): 0, (SOL_IPV6, IPV6_RECVPKTINFO): 0, (SOL_IPV6, IPV6_RECVHOPLIMIT): 0,
+    (SOL_IPV6, IPV6_RECVTCLASS): 0, (SOL_IPV6, IPV6_TCLASS): 0, (SOL_IPV6, IPV6_FREEBIND): 0,
+    (SOL_IPV6, IPV6_ADDR_PREFERENCES): 2, (SOL_IPV6, IPV6_DONTFRAG): 0,
+}  # fmt: skip
+# For these -1 stands for the default.
+DEFAULTED = frozenset(((SOL_IP, IP_TTL), (SOL_IP, IP_MULTICAST_TTL), (SOL_IPV6, IPV6_UNICAST_HOPS),
+                       (SOL_IPV6, IPV6_MULTICAST_HOPS)))  # fmt: skip
+BYTE_RANGE = frozenset(((SOL_IP, IP_TTL), (SOL_IP, IP_MULTICAST_TTL), (SOL_IP, IP_MINTTL),
+                        (SOL_IPV6, IPV6_UNICAST_HOPS), (SOL_IPV6, IPV6_MULTICAST_HOPS)))  # fmt: skip
+MEMBERSHIPS_LIMIT = 20  # net.ipv4.igmp_max_memberships
+
+
+class InetSocket(Socket):
+    """A socket with a port. ``name`` is what it is bound to, ``destination`` what it is connected to."""
+
+    def __init__(self, stack: NetworkStack, family: int, protocol: int) -> None:
+        super().__init__(stack, protocol)
+        self.family = family
+        self.name = InetAddress(self.any, 0)
+        self.destination: InetAddress | None = None
+        self.memberships: set[bytes] = set()
+
+    @property
+    def ports(self) -> PortTable:
+        """The table of this protocol."""
+        raise NotImplementedError
+
+    @property
+    def any(self) -> bytes:
+        """The wildcard address of the family."""
+        return ANY4 if self.family == AF_INET else ANY6
+
+    @property
+    def bound_host(self) -> bytes:
+        """The address that the port was bound for."""
+        return self.name.host
+
+    @property
+    def only6(self) -> bool:
+        """IPV6_V6ONLY."""
+        return bool(self.option(IPV6_V6ONLY, SOL_IPV6))
+
+    @property
+    def reuse_address(self) -> bool:
+        return bool(self.option(s.SO_REUSEADDR))
+
+    @property
+    def reuse_port(self) -> bool:
+        return bool(self.option(s.SO_REUSEPORT))
+
+    # -- addresses -------------------------------------------------------------
+
+    def parse_address(self, raw: bytes) -> InetAddress | None:
+        """None for AF_UNSPEC. An IPv4 socket takes IPv4 only; an IPv6 one takes both in sendto(2)."""
+        family = family_of(raw)
+        if family == AF_UNSPEC:
+            return None
+        if len(raw) < (SOCKADDR_IN if self.family == AF_INET else SOCKADDR_IN6_MIN) and family == self.family:
+            raise SyscallError(errno.EINVAL)
+        if family != self.family:
+            raise SyscallError(errno.EAFNOSUPPORT)
+        return decode_inet(raw)
+
+    def format_address(self, address: InetAddress) -> bytes:
+        """``struct sockaddr`` as this socket's family has it."""
+        return encode_inet(address, self.family)
+
+    def local(self) -> bytes:
+        return self.format_address(self.name)
+
+    def remote(self) -> bytes:
+        if self.destination is None:
+            raise SyscallError(errno.ENOTCONN)
+        return self.format_address(self.destination)
+
+    def bind(self, address: InetAddress | None) -> None:
+        if address is None:  # an old habit: sin_family was left 0
+            raise SyscallError(errno.EAFNOSUPPORT)
+        host, port = address.host, address.port
+        if len(host) == 4 and self.family == AF_INET6 and self.only6:
+            raise SyscallError(errno.EINVAL)
+        if not self._may_bind(host):
+            raise SyscallError(errno.EADDRNOTAVAIL)
+        if 0 < port < PRIVILEGED_PORTS and not self.stack.identify().capable(CAP_NET_BIND_SERVICE):
+            raise SyscallError(errno.EACCES)
+        if self.name.port or self.closed:
+            raise SyscallError(errno.EINVAL)
+        self.name = InetAddress(host, self.ports.bind(self, host, port))
+
+    def _may_bind(self, host: bytes) -> bool:
+        if self.option(IP_FREEBIND, SOL_IP) or self.option(IPV6_FREEBIND, SOL_IPV6):
+            return True
+        return is_any(host) or is_loopback(host) or (self.type == s.SOCK_DGRAM and is_multicast(host))
+
+    def autobind(self) -> None:
+        """Take a port of the ephemeral range, unless there is one already."""
+        if not self.name.port:
+            self.name = InetAddress(self.name.host, self.ports.bind(self, self.name.host, 0))
+
+    def route(self, address: InetAddress) -> tuple[InetAddress, bytes]:
+        """Where ``address`` leads, and the local address for it. ENETUNREACH for all but loopback."""
+        host = address.host
+        if len(host) == 4 and self.family == AF_INET6 and (self.only6 or not self._speaks4()):
+            raise SyscallError(errno.ENETUNREACH)
+        if len(host) == 16 and len(self.name.host) == 4:
+            raise SyscallError(errno.EAFNOSUPPORT)
+        if is_any(host):
+            # The wildcard means this host; an IPv6 socket that was bound to IPv4 never comes here.
+            host = LOOPBACK4 if len(host) == 4 else LOOPBACK6
+        if not is_loopback(host):
+            raise SyscallError(errno.ENETUNREACH)
+        source = self.name.host
+        if is_any(source):
+            source = LOOPBACK4 if len(host) == 4 else LOOPBACK6
+        return InetAddress(host, address.port, address.flow, address.scope), source
+
+    def _speaks4(self) -> bool:
+        return len(self.name.host) == 4 or is_any(self.name.host)
+
+    def close(self) -> None:
+        if self.name.port:
+            self.ports.release(self, self.name.port)
+        super().close()
+
+    # -- options ---------------------------------------------------------------
+
+    def set_option(self, level: int, name: int, value: bytes) -> None:
+        if level not in (SOL_IP, SOL_IPV6) or (level == SOL_IPV6 and self.family == AF_INET):
+            raise SyscallError(errno.ENOPROTOOPT)
+        if (level, name) in MEMBERSHIP:
+            self._change_membership(level, name, value)
+            return
+        if (level, name) == (SOL_IP, IP_MULTICAST_IF):
+            return  # there is one interface
+        if (level, name) not in STORED:
+            raise SyscallError(errno.ENOPROTOOPT)
+        if (level, name) == (SOL_IPV6, IPV6_V6ONLY) and self.name.port:
+            raise SyscallError(errno.EINVAL)
+        if level == SOL_IP and 0 < len(value) < INT.size:
+            number = value[0]  # IP takes a single byte as well
+        elif len(value) < INT.size:
+            raise SyscallError(errno.EINVAL)
+        else:
+            (number,) = INT.unpack_from(value)
+        if number == -1 and (level, name) in DEFAULTED:
+            number = STORED[level, name]
+        if (level, name) in BYTE_RANGE and not (0 <= number <= 255 and (number or name != IP_TTL)):
+            raise SyscallError(errno.EINVAL)
+        self.options[level, name] = number
+
+    def get_option(self, level: int, name: int, size: int) -> bytes:
+        if (level, name) == (SOL_IP, IP_MULTICAST_IF):
+            return bytes(4)
+        if (level, name) in ((SOL_IP, IP_MTU), (SOL_IPV6, IPV6_MTU)):
+            if self.destination is None:
+                raise SyscallError(errno.ENOTCONN)
+            return INT.pack(interface.MTU)
+        if (level, name) not in STORED or (level == SOL_IPV6 and self.family == AF_INET):
+            raise SyscallError(errno.ENOPROTOOPT)
+        return INT.pack(self.options.get((level, name), STORED[level, name]))
+
+    def _change_membership(self, level: int, name: int, value: bytes) -> None:
+        if len(value) < (8 if level == SOL_IP else 20):
+            raise SyscallError(errno.EINVAL)
+        group = value[:4] if level == SOL_IP else value[:16]
+        index = struct.unpack_from("<i", value, 16)[0] if level == SOL_IPV6 else 0
+        if not is_multicast(group):
+            raise SyscallError(errno.EINVAL)
+        if index not in (0, interface.INDEX):
+            raise SyscallError(errno.ENODEV)
+        if name in (IP_DROP_MEMBERSHIP, IPV6_LEAVE_GROUP):
+            if group not in self.memberships:
+                raise SyscallError(errno.EADDRNOTAVAIL)
+            self.memberships.discard(group)
+        elif group in self.memberships:
+            raise SyscallError(errno.EADDRINUSE)
+        elif len(self.memberships) >= MEMBERSHIPS_LIMIT:
+            raise SyscallError(errno.ENOBUFS)
+        else:
+            self.memberships.add(group)
+
+    def table_row(self) -> dict[str, Any]:
+        remote = self.destination or InetAddress(self.any, 0)
+        return {
+            "local": (encoded_host(self.name.host, self.family), self.name.port),
+            "remote": (encoded_host(remote.host, self.family), remote.port),
+            "receive_queue": self.memory_info()[0],
+            "send_queue": self.sent,
+        }
+
+
+MEMBERSHIP = frozenset((
+    (SOL_IP, IP_ADD_MEMBERSHIP), (SOL_IP, IP_DROP_MEMBERSHIP), (SOL_IPV6, IPV6_JOIN_GROUP),
+    (SOL_IPV6, IPV6_LEAVE_GROUP),
+))  # fmt: skip
+
+
+def is_multicast(host: bytes) -> bool:
+    """224.0.0.0/4 and ff00::/8."""
+    return host[0] >> 4 == 14 if len(host) == 4 else host[0] == 0xFF
+
+
+def encoded_host(host: bytes, family: int) -> bytes:
+    """The packed address as sockets of ``family`` show it."""
+    return host if family == AF_INET or len(host) == 16 else encode_inet(InetAddress(host, 0), AF_INET6)[8:24]

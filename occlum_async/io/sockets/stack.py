@@ -1,0 +1,151 @@
+"""The network of a LibOS: what makes sockets, and knows them all.
+
+A *family* is a function that makes a socket of a given type and protocol. The loopback families here know
+no host; another implementation of AF_INET and AF_INET6 is put in by replacing their entries of ``families``.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Callable
+from socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM
+from typing import Any
+
+from ...abi.errors import SyscallError
+from ...abi.socket import SOCK_TYPE_MASK
+from ...sched.strand import Scheduler
+from .flight import Flight
+from .netlink import NetlinkSocket
+from .ports import PortTable
+from .socket import Identity, Socket
+from .tcp import TcpSocket
+from .udp import UdpSocket
+from .unix import UnixSocket
+from .unix_datagram import UnixDatagram, UnixSeqpacket
+from .unix_stream import UnixStream
+
+IPPROTO_TCP, IPPROTO_UDP = 6, 17
+SOCK_RDM = 4
+FAMILIES_KNOWN = 46  # AF_MAX: what lies above is EAFNOSUPPORT as well, but so is everything unconfigured
+
+Family = Callable[["NetworkStack", int, int], Socket]
+
+
+class NetworkStack:
+    """A network name space. ``identify`` tells who is calling; it is asked only where it matters."""
+
+    def __init__(self, scheduler: Scheduler, identify: Callable[[], Identity] = Identity) -> None:
+        self.scheduler = scheduler
+        self.identify = identify
+        self.flight = Flight()
+        # All open sockets by inode number; those with abstract names; those with ports.
+        self.sockets: dict[int, Socket] = {}
+        self.abstract: dict[bytes, UnixSocket] = {}
+        self.autobind_next = 0
+        self.tcp_ports = PortTable(check_listening=True)
+        self.udp_ports = PortTable(check_listening=False)
+        self.netlink_ports: dict[int, NetlinkSocket] = {}
+        self._numbers = itertools.count(1024)
+        self.families: dict[int, Family] = {
+            AF_UNIX: _create_unix,
+            AF_INET: _create_inet,
+            AF_INET6: _create_inet6,
+            AF_NETLINK: _create_netlink,
+            AF_PACKET: _create_packet,
+        }
+
+    def create(self, family: int, type: int, protocol: int) -> Socket:
+        """socket(2), without the flags in ``type``. EAFNOSUPPORT, ESOCKTNOSUPPORT, EPROTONOSUPPORT, EPERM."""
+        if type != type & SOCK_TYPE_MASK or not SOCK_STREAM <= type <= 10:
+            raise SyscallError(errno.EINVAL)
+        make = self.families.get(family)
+        if make is None:
+            raise SyscallError(errno.EAFNOSUPPORT)
+        return make(self, type, protocol)
+
+    def pair(self, family: int, type: int, protocol: int) -> tuple[Socket, Socket]:
+        """socketpair(2): unix sockets only, EOPNOTSUPP for others."""
+        first = self.create(family, type, protocol)
+        if not isinstance(first, (UnixStream, UnixDatagram, UnixSeqpacket)):
+            first.close()
+            raise SyscallError(errno.EOPNOTSUPP)
+        second = type_of(first)(self, protocol)
+        first.pair(second)
+        return first, second
+
+    def register(self, socket: Socket) -> int:
+        """Note a new socket; its inode number."""
+        number = next(self._numbers)
+        self.sockets[number] = socket
+        return number
+
+    def forget(self, socket: Socket) -> None:
+        """``socket`` was closed."""
+        self.sockets.pop(socket.ino, None)
+
+    def table(self, family: int, type: int = 0) -> list[dict[str, Any]]:
+        """What /proc/net shows: one row for each open socket of the family (and type, if not 0).
+
+        Rows have ``inode`` and ``uid``. Of unix sockets: ``type``, ``name`` (bytes), ``state``,
+        ``references``, ``listening``. Of TCP and UDP: ``local`` and ``remote`` as (packed host, port),
+        ``state`` (the number as in /proc/net/tcp), ``receive_queue`` and ``send_queue`` in bytes.
+        """
+        rows = []
+        for number, socket in self.sockets.items():
+            if socket.family == family and type in (0, socket.type):
+                row = socket.table_row()
+                if row:
+                    rows.append({"inode": number, "uid": socket.creator.euid, **row})
+        return rows
+
+
+def type_of(socket: Any) -> Any:
+    """The class of ``socket``, to make another one of its kind."""
+    return socket.__class__
+
+
+def _create_unix(stack: NetworkStack, type: int, protocol: int) -> Socket:
+    if protocol not in (0, AF_UNIX):
+        raise SyscallError(errno.EPROTONOSUPPORT)
+    if type == SOCK_STREAM:
+        return UnixStream(stack, protocol)
+    if type in (SOCK_DGRAM, SOCK_RAW):  # unix(7): a raw one is a datagram socket
+        return UnixDatagram(stack, protocol)
+    if type == SOCK_SEQPACKET:
+        return UnixSeqpacket(stack, protocol)
+    raise SyscallError(errno.ESOCKTNOSUPPORT)
+
+
+def _create_inet(stack: NetworkStack, type: int, protocol: int) -> Socket:
+    return _create_internet(stack, AF_INET, type, protocol)
+
+
+def _create_inet6(stack: NetworkStack, type: int, protocol: int) -> Socket:
+    return _create_internet(stack, AF_INET6, type, protocol)
+
+
+def _create_internet(stack: NetworkStack, family: int, type: int, protocol: int) -> Socket:
+    if not 0 <= protocol < 263:  # IPPROTO_MAX
+        raise SyscallError(errno.EINVAL)
+    if type == SOCK_STREAM and protocol in (0, IPPROTO_TCP):
+        return TcpSocket(stack, family)
+    if type == SOCK_DGRAM and protocol in (0, IPPROTO_UDP):
+        return UdpSocket(stack, family)
+    if type == SOCK_RAW and protocol:
+        raise SyscallError(errno.EPERM)
+    if type in (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW):
+        raise SyscallError(errno.EPROTONOSUPPORT)
+    raise SyscallError(errno.ESOCKTNOSUPPORT)
+
+
+def _create_netlink(stack: NetworkStack, type: int, protocol: int) -> Socket:
+    if type not in (SOCK_RAW, SOCK_DGRAM):
+        raise SyscallError(errno.ESOCKTNOSUPPORT)
+    if protocol != 0:  # NETLINK_ROUTE is the only one there is
+        raise SyscallError(errno.EPROTONOSUPPORT)
+    return NetlinkSocket(stack, type)
+
+
+def _create_packet(stack: NetworkStack, type: int, protocol: int) -> Socket:
+    raise SyscallError(errno.EPERM)

@@ -1,0 +1,376 @@
+"""TCP over loopback: connections between processes of the LibOS, as streams in memory."""
+
+from __future__ import annotations
+
+import errno
+import socket as s
+import struct
+from socket import MSG_ERRQUEUE, SOCK_STREAM
+from typing import TYPE_CHECKING, Any
+
+from ...abi.errors import SyscallError
+from ...abi.socket import INT, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, SOL_TCP, InetAddress
+from ...sched.waitqueue import Waiter
+from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
+from .inet import InetSocket
+from .ports import PortTable
+from .socket import Ancillary, Received
+from .stamps import stamp_messages
+from .stream import WRITABLE, ByteStream, Gathered
+
+if TYPE_CHECKING:
+    from .stack import NetworkStack
+
+IPPROTO_TCP = 6
+SEND_INITIAL, SEND_GROWN, RECEIVE_DEFAULT = 16384, 2626560, 131072
+MSS_DEFAULT, MSS_LOOPBACK = 536, 65483
+
+ESTABLISHED, SYN_SENT, FIN_WAIT2, CLOSE, CLOSE_WAIT, LISTEN = 1, 2, 5, 7, 8, 10
+
+TCP_THIN_LINEAR, TCP_THIN_DUPACK, TCP_TIMESTAMP, TCP_SAVE_SYN, TCP_INQ = 16, 17, 24, 27, 36
+TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_ULP, TCP_TX_DELAY = 30, 34, 31, 37
+TCP_CONGESTION = b"cubic".ljust(16, b"\0")
+
+# Options that are stored and given back: the value from the start, the least and the largest one.
+INT_MAX = 0x7FFFFFFF
+STORED: dict[int, tuple[int, int, int]] = {
+    s.TCP_NODELAY: (0, 0, 1), s.TCP_CORK: (0, 0, 1), s.TCP_KEEPIDLE: (7200, 1, 32767),
+    s.TCP_KEEPINTVL: (75, 1, 32767), s.TCP_KEEPCNT: (9, 1, 127), s.TCP_SYNCNT: (6, 1, 127),
+    s.TCP_LINGER2: (60, -INT_MAX, INT_MAX), s.TCP_DEFER_ACCEPT: (0, -INT_MAX, INT_MAX),
+    s.TCP_WINDOW_CLAMP: (0, 0, INT_MAX), s.TCP_QUICKACK: (1, 0, 1), s.TCP_USER_TIMEOUT: (0, 0, INT_MAX),
+    s.TCP_FASTOPEN: (0, 0, INT_MAX), s.TCP_NOTSENT_LOWAT: (0, -INT_MAX - 1, INT_MAX),
+    TCP_THIN_LINEAR: (0, 0, 1), TCP_THIN_DUPACK: (0, 0, 1), TCP_TIMESTAMP: (0, 0, INT_MAX),
+    TCP_SAVE_SYN: (0, 0, 2), TCP_INQ: (0, 0, 1), TCP_FASTOPEN_CONNECT: (0, 0, 1),
+    TCP_FASTOPEN_NO_COOKIE: (0, 0, 1), TCP_TX_DELAY: (0, 0, INT_MAX),
+}  # fmt: skip
+BOOLEAN = frozenset(name for name, (_, _, high) in STORED.items() if high == 1)
+
+
+class TcpSocket(InetSocket, ByteStream):
+    """A TCP socket. Invariant: ``pending`` is set while a connect waits for room in a backlog."""
+
+    type = SOCK_STREAM
+
+    def __init__(self, stack: NetworkStack, family: int) -> None:
+        super().__init__(stack, family, IPPROTO_TCP)
+        self.send_limit, self.receive_limit = SEND_INITIAL, RECEIVE_DEFAULT
+        # A connect that was not waited for: the next connect tells how it ended.
+        self.connecting = False
+        self.pending: tuple[TcpSocket, Waiter] | None = None
+
+    @property
+    def ports(self) -> PortTable:
+        return self.stack.tcp_ports
+
+    @property
+    def full_at(self) -> int:
+        return self.send_limit + (self.peer.receive_limit if self.peer is not None else 0)
+
+    @property
+    def writable_at(self) -> int:
+        # The kernel reports room once a third of the buffer is free.
+        return self.full_at * 2 // 3
+
+    @property
+    def state(self) -> int:
+        """The connection's state by its number in /proc/net/tcp."""
+        if self.accepting():
+            return LISTEN
+        if self.pending is not None:
+            return SYN_SENT
+        if not self.connected or (self.finished and self.shut & SHUT_SEND):
+            return CLOSE
+        if self.finished:
+            return CLOSE_WAIT
+        return FIN_WAIT2 if self.shut & SHUT_SEND else ESTABLISHED
+
+    # -- connecting ------------------------------------------------------------
+
+    def listen(self, backlog: int) -> None:
+        if self.connected or self.pending is not None:
+            raise SyscallError(errno.EINVAL)
+        if not self.accepting():
+            self.autobind()
+            if self.ports.check_listening and self._port_listened():
+                raise SyscallError(errno.EADDRINUSE)
+        self.start_listening(backlog)
+
+    def _port_listened(self) -> bool:
+        """Whether a socket that shares this port (SO_REUSEADDR) listens already, and excludes this one."""
+        return self.ports.conflicts(self, self.name.host, self.name.port)
+
+    async def connect(self, address: InetAddress | None) -> None:
+        if address is None:
+            self._dissolve()
+            return
+        if self.accepting() or (self.connected and not self.connecting):
+            raise SyscallError(errno.EISCONN)
+        resumed = self.connecting
+        if not resumed:
+            self._start(address)
+            self.connecting = True
+            if self.nonblocking:
+                raise SyscallError(errno.EINPROGRESS)
+        elif self.pending is not None and self.nonblocking:
+            raise SyscallError(errno.EALREADY)
+        await self._wait_connected()
+        self.connecting = False
+        if not self.connected:
+            error = self.take_error() or errno.ECONNABORTED
+            self._dissolve()
+            raise SyscallError(error)
+
+    def _start(self, address: InetAddress) -> None:
+        destination, source = self.route(address)
+        if destination.port == 0:
+            raise SyscallError(errno.ECONNREFUSED)
+        self.autobind()
+        if self.reuse_address and self._taken(source, destination):
+            raise SyscallError(errno.EADDRNOTAVAIL)
+        listeners = [one for one in self.ports.find(False, destination) if isinstance(one, TcpSocket)]
+        listeners = [one for one in listeners if one.accepting()]
+        self.name = InetAddress(source, self.name.port)
+        self.destination = destination
+        self.shut = 0
+        if not listeners:
+            self._reset(errno.ECONNREFUSED)
+            return
+        listener = listeners[self.name.port % len(listeners)]
+        if not listener.backlog_full:
+            self._meet(listener)
+            return
+        waiter = listener.vacancy.add(lambda events: self._retry(listener), exclusive=True)
+        self.pending = (listener, waiter)
+
+    def _taken(self, source: bytes, destination: InetAddress) -> bool:
+        """Whether the very same connection exists already."""
+        return any(
+            other is not self and other.name.host == source and other.destination is not None
+            and other.destination[:2] == destination[:2]
+            for other in self.ports.bound.get(self.name.port, ())
+        )  # fmt: skip
+
+    def _retry(self, listener: TcpSocket) -> bool:
+        """The backlog has changed. False when that was of no use."""
+        if self.pending is None:
+            return False
+        if not listener.accepting():
+            self._forget_attempt()
+            self._reset(errno.ECONNREFUSED)
+            return False
+        if listener.backlog_full:
+            return False
+        self._forget_attempt()
+        self._meet(listener)
+        self.waiters.wake()
+        return True
+
+    def _forget_attempt(self) -> None:
+        if self.pending is not None:
+            listener, waiter = self.pending
+            listener.vacancy.remove(waiter)
+            self.pending = None
+
+    async def _wait_connected(self) -> None:
+        deadline = self.deadline(self.send_timeout)
+        while self.pending is not None:
+            try:
+                await self.wait_ready(POLLOUT, 0, deadline)
+            except SyscallError as failure:
+                if failure.errno == errno.EAGAIN:
+                    raise SyscallError(errno.EINPROGRESS) from None
+                raise
+
+    def _meet(self, listener: TcpSocket) -> None:
+        assert self.destination is not None
+        child = TcpSocket(self.stack, listener.family)
+        child.creator = listener.creator
+        child.options = dict(listener.options)
+        child.send_limit, child.receive_limit = listener.send_limit, listener.receive_limit
+        child.linger, child.low_water = listener.linger, listener.low_water
+        child.inline_urgent, child.stamps = listener.inline_urgent, listener.stamps
+        child.name = InetAddress(self.destination.host, self.destination.port)
+        child.destination = InetAddress(self.name.host, self.name.port)
+        self.ports.adopt(child, child.name.port)
+        for end in (self, child):
+            if end.send_limit == SEND_INITIAL:
+                end.send_limit = SEND_GROWN  # what the kernel's auto-tuning ends with on loopback
+        self.join(child)
+        listener.enqueue_connection(child)
+
+    # -- ending ----------------------------------------------------------------
+
+    def _reset(self, error: int) -> None:
+        """The connection is broken: ``error`` is told once, then nothing more can be sent or received."""
+        self.connected = False
+        self.hang_up(error)
+
+    def _dissolve(self) -> None:
+        """Back to the state before connect(2); an existing connection is reset."""
+        self._forget_attempt()
+        self._part(reset=True)
+        self.drop_queue()
+        self.peer, self.destination = None, None
+        self.connected = self.connecting = self.finished = False
+        self.shut = self.error = 0
+        self.sent = 0
+        self.waiters.wake()
+
+    def _part(self, reset: bool) -> None:
+        """Tell the peer that this end is gone."""
+        peer = self.peer
+        if peer is None or peer.peer is not self or not peer.connected:
+            return
+        if reset:
+            peer._reset(errno.ECONNRESET)
+        else:
+            peer.finished = True
+            peer.end_of_input(SHUT_RECEIVE)
+
+    def shutdown(self, how: int) -> None:
+        if self.accepting():
+            if how & SHUT_RECEIVE:
+                self.backlog_limit = -1
+                self.refuse_backlog()
+                self.waiters.wake()
+            return
+        if self.pending is not None:
+            self._dissolve()
+            return
+        if not self.connected:
+            raise SyscallError(errno.ENOTCONN)
+        self.shut |= how
+        if how & SHUT_SEND:
+            self._part(reset=False)
+        self.waiters.wake()
+
+    def close(self) -> None:
+        reset = bool(self.inbox) or not self.accepted or self.linger == (1, 0)
+        self._forget_attempt()
+        super().close()
+        self.backlog_limit = -1
+        self._part(reset)
+        self.drop_queue()
+        self.waiters.wake()
+
+    # -- data ------------------------------------------------------------------
+
+    async def send(
+        self, data: bytes | memoryview, flags: int = 0, address: object = None, ancillary: Ancillary | None = None
+    ) -> int:
+        if self.pending is not None:
+            if not self._may_wait(flags):
+                raise SyscallError(errno.EAGAIN)
+            await self._wait_connected()
+        peer = self.peer
+        if self.connected and peer is not None and peer.closed and not self.shut & SHUT_SEND:
+            # Nobody is there to take it: what comes back is a reset, too late for this call to see.
+            self._reset(errno.EPIPE if self.finished else errno.ECONNRESET)
+            return len(data)
+        return await super().send(data, flags, None, ancillary)
+
+    def check_sendable(self, flags: int, done: int) -> TcpSocket | None:
+        if not self.error and self.connected and not self.shut & SHUT_SEND:
+            return self.peer
+        if done:
+            return None
+        error = self.take_error()
+        if error in (0, errno.EPIPE):
+            raise self.broken_pipe(flags)
+        raise SyscallError(error)
+
+    async def receive(self, size: int, flags: int = 0) -> Received:
+        if flags & MSG_ERRQUEUE:
+            raise SyscallError(errno.EAGAIN)
+        if self.pending is not None:
+            if not self._may_wait(flags):
+                raise SyscallError(errno.EAGAIN)
+            await self._wait_connected()
+        return await super().receive(size, flags)
+
+    def finish(self, gathered: Gathered, flags: int) -> Received:
+        received = super().finish(gathered, flags)
+        if self.stamps and gathered.stamp:
+            received.control += stamp_messages(self, gathered.stamp)
+        return received
+
+    def poll(self) -> int:
+        if self.accepting():
+            return POLLIN | POLLRDNORM if self.backlog else 0
+        events = POLLERR if self.error else 0
+        if self.pending is not None:
+            return events
+        if self.shut == SHUT_BOTH or not self.connected:
+            events |= POLLHUP
+        if self.shut & SHUT_RECEIVE:
+            events |= POLLIN | POLLRDNORM | POLLRDHUP
+        elif self.readable_now() and (self.low_water <= 1 or self.unread() >= self.low_water):
+            events |= POLLIN | POLLRDNORM
+        if self.shut & SHUT_SEND or not self.connected or self.sent <= self.writable_at:
+            events |= POLLOUT | POLLWRNORM
+        return events | POLLPRI if self.has_urgent else events
+
+    def buffers_changed(self) -> None:
+        self.waiters.wake(WRITABLE)
+        if self.peer is not None:
+            self.peer.waiters.wake(WRITABLE)
+
+    # -- options ---------------------------------------------------------------
+
+    def set_option(self, level: int, name: int, value: bytes) -> None:
+        if level != SOL_TCP:
+            super().set_option(level, name, value)
+            return
+        if name == s.TCP_CONGESTION:
+            if value.split(b"\0", 1)[0] not in (b"cubic", b"reno"):
+                raise SyscallError(errno.ENOENT)
+            return
+        if name == TCP_ULP:
+            raise SyscallError(errno.ENOENT)
+        if len(value) < INT.size:
+            raise SyscallError(errno.EINVAL)
+        (number,) = INT.unpack_from(value)
+        if name == s.TCP_MAXSEG:
+            if number and not 88 <= number <= 32767:
+                raise SyscallError(errno.EINVAL)
+        elif name not in STORED:
+            raise SyscallError(errno.ENOPROTOOPT)
+        else:
+            _, low, high = STORED[name]
+            number = int(number != 0) if name in BOOLEAN else number
+            if not low <= number <= high:
+                raise SyscallError(errno.EINVAL)
+        self.options[SOL_TCP, name] = number
+
+    def get_option(self, level: int, name: int, size: int) -> bytes:
+        if level != SOL_TCP:
+            return super().get_option(level, name, size)
+        if name == s.TCP_INFO:
+            return self._info()
+        if name == s.TCP_CONGESTION:
+            return TCP_CONGESTION
+        if name == s.TCP_MAXSEG:
+            default = MSS_LOOPBACK if self.connected else MSS_DEFAULT
+            return INT.pack(self.option(name, SOL_TCP) or default)
+        if name not in STORED:
+            raise SyscallError(errno.ENOPROTOOPT)
+        return INT.pack(self.options.get((SOL_TCP, name), STORED[name][0]))
+
+    def _info(self) -> bytes:
+        """``struct tcp_info``: what a loss-free connection without delay would report."""
+        mss = MSS_LOOPBACK if self.connected else MSS_DEFAULT
+        waiting, limit = (len(self.backlog), self.backlog_limit) if self.accepting() else (0, 0)
+        head = struct.pack("<8B", self.state, 0, 0, 0, 0, 7, 0x77, 0)
+        body = struct.pack(
+            "<24I", 201000, 40000, mss, mss, waiting, limit, 0, 0, 0, 0, 0, 0, 0, 65535, 65495, 20, 10,
+            INT_MAX, 10, mss, 3, 0, 65495, 0,
+        )  # fmt: skip
+        return (head + body).ljust(232, b"\0")
+
+    def table_row(self) -> dict[str, Any]:
+        state = self.state
+        if state == CLOSE:
+            return {}
+        return {**super().table_row(), "state": state}
+
+
