@@ -130,11 +130,11 @@ class QueueFile(File):
         return (READABLE if len(queue) else 0) | (0 if queue.full else WRITABLE)
 
     async def send(self, data: bytes, priority: int, deadline: int | None) -> None:
-        """mq_timedsend(3); ``deadline``: nanoseconds of CLOCK_REALTIME. ETIMEDOUT, EAGAIN, EMSGSIZE."""
-        if not self.writable:
-            raise SyscallError(errno.EBADF)
-        if len(data) > self.queue.max_size:
-            raise SyscallError(errno.EMSGSIZE)
+        """mq_timedsend(3); ``deadline``: nanoseconds of CLOCK_REALTIME. ETIMEDOUT, EAGAIN.
+
+        The caller has checked that the file is writable and that the message is not too long.
+        """
+        assert self.writable and len(data) <= self.queue.max_size
         while self.queue.full:
             await self._wait(WRITABLE, deadline)
         self.queue.put(data, priority)

@@ -103,13 +103,23 @@ class SegmentTable(IpcTable[Segment]):
 
     # -- mappings --------------------------------------------------------------
 
+    def hold(self, segment: Segment) -> None:
+        """Keep ``segment`` while it is being mapped."""
+        segment.attached += 1
+
+    def let_go(self, segment: Segment) -> None:
+        """Undo ``hold``; a segment that was removed goes with its last user."""
+        segment.attached -= 1
+        if not segment.attached and segment.mode & SHM_DEST:
+            self.remove(segment)
+
     def attach(self, owner: Hashable, address: int, segment: Segment, pid: int) -> None:
         """Process ``owner`` has mapped ``segment`` at ``address``."""
         replaced = self.attachments.setdefault(owner, {}).get(address)
         if replaced is not None:
             self._dropped(replaced, pid)
         self.attachments[owner][address] = segment
-        segment.attached += 1
+        self.hold(segment)
         segment.attach_time = int(time.time())
         segment.last = pid
 
@@ -124,11 +134,9 @@ class SegmentTable(IpcTable[Segment]):
         self._dropped(segment, pid)
 
     def _dropped(self, segment: Segment, pid: int) -> None:
-        segment.attached -= 1
         segment.detach_time = int(time.time())
         segment.last = pid
-        if not segment.attached and segment.mode & SHM_DEST:
-            self.remove(segment)
+        self.let_go(segment)
 
     def inherit(self, owner: Hashable, child: Hashable, pid: int) -> None:
         """fork(2): the child has the same mappings."""

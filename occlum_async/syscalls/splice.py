@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from signal import SIGPIPE
 
 from ..abi.errors import SyscallError
 from ..abi.marshal import Fd, Int, Pointer, Size, UInt, Vector
 from ..abi.user import UserBuffer, UserPointer
 from ..io.anonymous import AnonymousFile
 from ..io.file import File
-from ..io.pipe import MAX_SIZE, PAGE, READABLE, SIGPIPE, WRITABLE, PipeFile
+from ..io.pipe import MAX_SIZE, PAGE, READABLE, WRITABLE, PipeFile
 from ..process.thread import Thread
 from .table import syscall
 
