@@ -169,10 +169,11 @@ async def open_location(caller: Caller, location: Location, flags: int, created:
 async def _make_file(caller: Any, location: Location, kind: int, flags: int) -> File:
     inode = location.inode
     status = flags & STATUS_FLAGS | O_LARGEFILE
-    special = inode.open(status)
+    special = inode.open(status | flags & os.O_TRUNC)
     if inspect.isawaitable(special):
         special = await special
     if special is not None:
+        special.flags &= ~os.O_TRUNC
         return special
     if kind == S_IFREG:
         if flags & os.O_ACCMODE != os.O_RDONLY and inode.attached.get("executing"):

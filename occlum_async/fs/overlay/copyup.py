@@ -25,24 +25,29 @@ async def copy_up(inode: OverlayInode, size: int | None) -> Inode:
     A file whose last name is gone is copied to one without a name.
     """
     parent = inode.parent
-    base = parent if parent is not None else inode.fs.root
-    directory = await base.raised()
     lower = inode.lowers[0]
+    if parent is None and not lower.is_regular:
+        raise SyscallError(errno.ENOENT)
+    directory = await (parent if parent is not None else inode.fs.root).raised()
     await lower.getattr()
+    times = (directory.atime, directory.mtime)
     if lower.is_dir:
         # A directory comes with all of its ancestors and is never unlinked while it is lower.
         upper = await directory.mkdir(inode.place, lower.mode, _owner(lower))
         await _copy_attributes(lower, upper)
     elif lower.is_regular:
         upper = await _copy_regular(lower, directory, size)
-        if inode.parent is not None:
-            await (await inode.parent.raised()).link(inode.place, upper)
+        if inode.parent is not None:  # the last name may have gone meanwhile
+            directory = await inode.parent.raised()
+            times = (directory.atime, directory.mtime)
+            await directory.link(inode.place, upper)
     elif lower.is_symlink:
         upper = await directory.symlink(inode.place, await lower.readlink(), _owner(lower))
         await _copy_attributes(lower, upper)
     else:
         upper = await directory.create(inode.place, lower.mode, _owner(lower), lower.rdev)
         await _copy_attributes(lower, upper)
+    await directory.setattr(atime=times[0], mtime=times[1])  # nothing was changed that anybody may see
     inode.become_upper(upper)
     return upper
 

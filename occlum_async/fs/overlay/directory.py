@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.stat import S_IFCHR, S_IFMT, Stat
+from ...abi.stat import S_IFCHR, S_IFMT
 from ..credentials import Credentials
 from ..inode import DirEntry, Inode
 from .inode import OverlayInode
@@ -31,6 +31,7 @@ class OverlayDirectory(OverlayInode):
         parent: OverlayDirectory | None,
         place: bytes,
     ) -> None:
+        self.removed = False
         super().__init__(fs, upper, lowers, parent, place)
         # Counts the changes of names, for listings.
         self.version = 0
@@ -43,11 +44,12 @@ class OverlayDirectory(OverlayInode):
         """Whether several layers show through."""
         return len(self.lowers) + (self.upper is not None) > 1
 
-    async def getattr(self) -> Stat:
-        stat = await super().getattr()
-        if self.merged and stat.nlink:
-            stat.nlink = 1  # nobody counts the subdirectories of several layers; find(1) understands 1
-        return stat
+    def mirror(self) -> None:
+        super().mirror()
+        if self.removed:
+            self.nlink = 0
+        elif self.merged:
+            self.nlink = 1  # nobody counts the subdirectories of several layers; find(1) understands 1
 
     # -- looking up ------------------------------------------------------------------------
 
@@ -118,32 +120,16 @@ class OverlayDirectory(OverlayInode):
                     name = entry.name
                     if name in found or name in hidden:
                         continue
-                    if entry.type in (S_IFCHR, 0) and await self._hides(layer, name):
-                        hidden.add(name)
-                    else:
-                        found[name] = (entry.ino ^ shift, entry.type)
-        if self.upper is not None:
-            await self._correct_numbers(found)
+                    ino = entry.ino ^ shift
+                    if layer is self.upper or entry.type in (S_IFCHR, 0):
+                        child = await _child(layer, name)
+                        if child is None or self.fs.is_whiteout(child):
+                            hidden.add(name)
+                            continue
+                        # d_ino is st_ino: what was copied up keeps the number that it had below.
+                        ino = child.attached.get("overlay.ino") or ino
+                    found[name] = (ino, entry.type)
         return found
-
-    async def _hides(self, layer: Inode, name: bytes) -> bool:
-        child = await _child(layer, name)
-        return child is None or self.fs.is_whiteout(child)
-
-    async def _correct_numbers(self, found: dict[bytes, tuple[int, int]]) -> None:
-        """d_ino must be st_ino: what was copied up keeps the number that it had below."""
-        upper = self.upper
-        assert upper is not None
-        cookie = 0
-        while entries := await upper.readdir(cookie):
-            cookie = entries[-1].cookie
-            for entry in entries:
-                if entry.name not in found:
-                    continue
-                child = await _child(upper, entry.name)
-                number = child.attached.get("overlay.ino") if child is not None else None
-                if number:
-                    found[entry.name] = (number, found[entry.name][1])
 
     # -- making names ------------------------------------------------------------------------
 
@@ -253,13 +239,14 @@ class OverlayDirectory(OverlayInode):
         if below:
             await self._cover(directory, name)
         self._name_is_gone(inode, name)
-        inode.nlink = 0
 
     def _name_is_gone(self, inode: OverlayInode, name: bytes) -> None:
+        if isinstance(inode, OverlayDirectory):
+            inode.removed = True
+        elif inode.upper is None:
+            inode.lost_names += 1
         self.mirror()
         inode.mirror()
-        if inode.upper is None:
-            inode.nlink = max(0, inode.nlink - 1)
         if inode.parent is self and inode.place == name:
             inode.parent = None
 
@@ -333,8 +320,6 @@ class OverlayDirectory(OverlayInode):
             replaced.mirror()
         else:
             target._name_is_gone(replaced, new_name)
-            if replaced.is_dir:
-                replaced.nlink = 0
 
 
 def _check_movable(inode: OverlayInode) -> None:

@@ -47,6 +47,8 @@ class OverlayInode(Inode):
         # FIFOs, sockets and locks live as long as the real inode, also when this object is made anew.
         self.attached = real.attached
         # A lower file of several names is copied up for one of them, so its names share nothing here.
+        # How many names it has lost while it was a lower file, which keeps them all.
+        self.lost_names = 0
         self.breaks_links = upper is None and real.nlink > 1 and real.mode & S_IFMT != S_IFDIR
         if self.breaks_links:
             self.attached = {}
@@ -64,7 +66,7 @@ class OverlayInode(Inode):
         real = self.real
         self.mode = real.mode
         self.uid, self.gid = real.uid, real.gid
-        self.nlink = real.nlink
+        self.nlink = real.nlink - self.lost_names if real.nlink > self.lost_names else 0
         self.size = real.size
         self.rdev = real.rdev
         self.atime, self.mtime, self.ctime, self.btime = real.atime, real.mtime, real.ctime, real.btime
@@ -88,6 +90,7 @@ class OverlayInode(Inode):
         self.attached = upper.attached
         self.upper = self.real = upper
         self.breaks_links = False
+        self.lost_names = 0
         self.mirror()
         self.fs.remember(self)
 
@@ -98,6 +101,7 @@ class OverlayInode(Inode):
         stat.ino = self.ino
         stat.dev = self.fs.device
         self.mirror()
+        stat.nlink = self.nlink
         return stat
 
     async def setattr(
@@ -140,6 +144,11 @@ class OverlayInode(Inode):
 
     async def read(self, size: int, offset: int) -> bytes:
         return await self.real.read(size, offset)
+
+    def accessed(self) -> None:
+        if self.upper is not None:
+            self.upper.accessed()
+            self.atime = self.upper.atime
 
     async def write(self, data: bytes | memoryview, offset: int) -> int:
         upper = self.upper or await self.raised()
