@@ -73,7 +73,6 @@
 /* struct oa_signal: what the shim needs to build a frame */
 #define OA_SIGNAL_SIZE 200
 #define OA_SIGNAL_RESTART 1 /* the interrupted system call is to be made again after the handler */
-#define OA_SIGNAL_FULL 2    /* no system call was interrupted: registers are complete */
 
 /* ---- grants ---- */
 #define OA_GRANT_IDENTITY 1

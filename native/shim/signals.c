@@ -3,7 +3,7 @@
 
 enum { SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGUSR1 = 10, SIGSEGV = 11, SIGSYS = 31 };
 enum { SA_SIGINFO = 4, SA_RESTORER = 0x04000000, SA_ONSTACK = 0x08000000 };
-enum { SS_DISABLE = 2 };
+enum { SS_ONSTACK = 1, SS_DISABLE = 2 };
 
 #define EFLAGS_CLEAN 0x202UL        /* interrupts on; no direction, trap or alignment flag of the guest's */
 #define EFLAGS_USER 0x244dd5UL      /* what a frame may set */
@@ -231,12 +231,25 @@ static void fill_context(struct context *to, const struct area *area)
 	to->fault_address = area->fault_address;
 }
 
-/* Where the frame goes: the alternate stack unless it is off or in use, below the red zone otherwise. */
+static int on_stack(u64 sp, u64 base, u64 size)
+{
+	return size && sp > base && sp - base <= size;
+}
+
+/* Where the frame goes: the alternate stack unless it is not wanted or in use, below the red zone otherwise. */
 static u64 frame_top(const struct area *area, const struct oa_signal *signal)
 {
-	if (signal->stack_size)
+	if (signal->stack_size && !on_stack(area->regs.rsp, signal->stack_base, signal->stack_size))
 		return signal->stack_base + signal->stack_size;
 	return area->regs.rsp - RED_ZONE;
+}
+
+/* uc_stack's flags; what the kernel sent are those of sigaltstack(2). */
+static u32 stack_flags(const struct area *area, const struct oa_signal *signal)
+{
+	if (!signal->saved_size)
+		return SS_DISABLE;
+	return signal->stack_flags | (on_stack(area->regs.rsp, signal->saved_base, signal->saved_size) ? SS_ONSTACK : 0);
 }
 
 /* Put a signal frame on the guest's stack and point the thread at its handler. */
@@ -248,7 +261,7 @@ long build_frame(struct area *area, const struct oa_signal *from_window, long re
 
 	copy_bytes(&signal, from_window, sizeof(signal));
 	fill_zero(&frame, sizeof(frame));
-	if (!(signal.flags & OA_SIGNAL_FULL) && !area->full) {
+	if (!area->full) { /* a system call is being left */
 		area->regs.rax = (u64)result;
 		if (signal.flags & OA_SIGNAL_RESTART) {
 			area->regs.rax = area->orig_rax;
@@ -260,7 +273,7 @@ long build_frame(struct area *area, const struct oa_signal *from_window, long re
 	frame.return_address = signal.restorer;
 	frame.user.flags = 1 | 2 | 4; /* UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS */
 	frame.user.stack_base = signal.saved_base;
-	frame.user.stack_flags = signal.stack_flags;
+	frame.user.stack_flags = stack_flags(area, &signal);
 	frame.user.stack_size = signal.saved_size;
 	fill_context(&frame.user.context, area);
 	frame.user.context.old_mask = signal.mask;

@@ -134,7 +134,7 @@ static void call_arguments(const struct area *area, u64 *args)
 static long finish_interrupted(struct area *area, u32 number, long result)
 {
 	while (result == -EINTR) {
-		u64 why[6] = { (u64)number + 1 };
+		u64 why[6] = { (u64)number + 1, area->regs.r10 /* the time-out, if it has one */ };
 		long answer = submit(area, OA_NR_KICK, why);
 
 		if (area->full || !(area->slot->cq_flags & OA_CQ_RETRY))

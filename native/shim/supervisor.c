@@ -1,13 +1,14 @@
 /* The supervisor: parent of all guests, and their end when the kernel ends.
  *
- * It is started by the kernel with five descriptors, makes the zygote, and then only waits on its control socket:
- * a message with a pidfd means "reap this one", the end of the stream means that the kernel is gone, and then the
+ * It gets the zygote's descriptors in the first message on its control socket (standard input), makes the zygote,
+ * and then only waits there: a message with a pidfd means "reap this one", the end of the stream means that the kernel is gone, and then the
  * whole process group goes. Guests can't leave the group: setpgid and setsid are not on their list.
  */
 #include "shim.h"
 
-enum { SIGKILL = 9, SIGCHLD = 17, P_PIDFD = 3, WNOHANG = 1, WEXITED = 4, WALL = 0x40000000 };
-enum { CONTROL = 3, DOORBELL = 4, CHANNEL = 5, SOCKET = 6, KERNEL_PAGE = 7 };
+enum { SIGKILL = 9, P_PIDFD = 3, WEXITED = 4, WALL = 0x40000000 };
+enum { CONTROL = 0 };
+enum { DOORBELL, CHANNEL, SOCKET, KERNEL_PAGE, STARTERS }; /* what the first message brings */
 
 static void reap(int pidfd)
 {
@@ -17,36 +18,42 @@ static void reap(int pidfd)
 	host_call(SYS_close, (u64)pidfd, 0, 0, 0, 0, 0);
 }
 
-static void serve_kernel(void)
+/* The descriptors of the kernel's next message go to `fds`; their number, or -1 at the end of the stream. */
+static int next_message(int *fds)
 {
 	for (;;) {
 		char byte;
 		u64 piece[2] = { (u64)&byte, 1 };
-		u64 control[4];
+		u64 control[2 + STARTERS / 2];
 		struct message message = { 0, 0, piece, 1, control, sizeof(control), 0 };
-		long got = host_call(SYS_recvmsg, CONTROL, (u64)&message, 0x40000000, 0, 0, 0);
+		long got = host_call(SYS_recvmsg, CONTROL, (u64)&message, 0x40000000 /* MSG_CMSG_CLOEXEC */, 0, 0, 0);
 
 		if (got == -EINTR)
 			continue;
 		if (got <= 0)
-			return;
-		if (message.control_length >= 20)
-			reap((int)control[2]);
+			return -1;
+		if (message.control_length < 16)
+			return 0;
+		copy_bytes(fds, control + 2, control[0] - 16);
+		return (int)((control[0] - 16) / 4);
 	}
 }
 
 /* Called by _start. The kernel's own end is the only way out. */
 __attribute__((used)) void supervisor_main(void)
 {
-	long zygote;
+	int fds[STARTERS];
+	int count;
 
 	host_call(SYS_setsid, 0, 0, 0, 0, 0, 0);
-	zygote = host_call(SYS_clone, 0, 0, 0, 0, 0, 0);
-	if (zygote == 0)
-		become_guest(CHANNEL, SOCKET, DOORBELL, KERNEL_PAGE);
-	host_call(SYS_close, CHANNEL, 0, 0, 0, 0, 0);
-	host_call(SYS_close, SOCKET, 0, 0, 0, 0, 0);
-	serve_kernel();
+	if (next_message(fds) != STARTERS)
+		host_call(SYS_exit_group, 100, 0, 0, 0, 0, 0);
+	if (host_call(SYS_clone, 0, 0, 0, 0, 0, 0) == 0)
+		become_guest(fds[CHANNEL], fds[SOCKET], fds[DOORBELL], fds[KERNEL_PAGE]);
+	host_call(SYS_close_range, 1, ~0U, 0, 0, 0, 0);
+	while ((count = next_message(fds)) >= 0)
+		if (count == 1)
+			reap(fds[0]);
 	host_call(SYS_kill, 0, SIGKILL, 0, 0, 0, 0);
 	for (;;)
 		host_call(SYS_exit_group, 0, 0, 0, 0, 0, 0);

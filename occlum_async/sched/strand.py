@@ -73,7 +73,7 @@ class Strand:
         self.parked = True
         self.interruptible = interruptible
         try:
-            return await self._suspend()
+            return await self.suspend()
         finally:
             self.parked = False
             self.ticket += 1
@@ -96,8 +96,23 @@ class Strand:
             self.parked = False
             self._continue(None, Interrupted())
 
-    async def _suspend(self) -> Any:
+    def abort(self, error: BaseException) -> None:
+        """End whatever wait there is with ``error``: what the strand serves is gone. No-op if it runs now."""
+        if self.parked:
+            self.parked = False
+            self._continue(None, error)
+
+    async def suspend(self) -> Any:
+        """Give up control without a ticket: the one who knows that this strand waits here continues it."""
         raise NotImplementedError
+
+    def resume_now(self) -> None:
+        """Continue a strand that is in ``suspend``, before this returns if it can be."""
+        self._continue(None, None)
+
+    def fail(self, error: BaseException) -> None:
+        """Have ``suspend`` raise ``error``."""
+        self._continue(None, error)
 
     def _continue(self, value: Any, error: BaseException | None) -> None:
         raise NotImplementedError
@@ -122,8 +137,11 @@ class CoroutineStrand(Strand):
         """Queue the first step."""
         self._continue(None, None)
 
-    async def _suspend(self) -> Any:
+    async def suspend(self) -> Any:
         return await _suspend()
+
+    def resume_now(self) -> None:
+        self.scheduler.step(self)
 
     def _continue(self, value: Any, error: BaseException | None) -> None:
         self.scheduler.enqueue(self, value, error)
@@ -138,7 +156,7 @@ class TaskStrand(Strand):
         super().__init__(scheduler)
         self._future: asyncio.Future[Any] | None = None
 
-    async def _suspend(self) -> Any:
+    async def suspend(self) -> Any:
         self._future = self.scheduler.loop.create_future()
         return await self._future
 
@@ -208,11 +226,16 @@ class Scheduler:
 
     def run_ready(self) -> None:
         """Step every strand that may go on, at most ``BATCH`` of them."""
-        for _ in range(min(len(self._ready) + 16, self.BATCH)):
+        for _ in range(self.BATCH):
             if not self._ready:
                 return
             strand, value, error = self._ready.popleft()
             self.step(strand, value, error)
+
+    @property
+    def busy(self) -> bool:
+        """Whether some strand may go on now."""
+        return bool(self._ready)
 
     def step(self, strand: CoroutineStrand, value: Any = None, error: BaseException | None = None) -> None:
         """Run ``strand`` until it parks or ends. An exception that leaves it is an oops: logged, contained."""

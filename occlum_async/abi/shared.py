@@ -1,0 +1,61 @@
+"""The memory that the kernel shares with guests: numbers read from the one header, and struct layouts.
+
+The header (``native/include/occlum_abi.h``) is installed beside the shim that was built from it, so the two
+can't disagree.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from importlib import resources
+
+_DEFINE = re.compile(r"^#define OA_(\w+) (0x[0-9a-fA-F]+|\d+)\b", re.MULTILINE)
+
+
+def _read_header() -> dict[str, int]:
+    header = resources.files("occlum_async").joinpath("_native", "occlum_abi.h")
+    try:
+        text = header.read_text()
+    except FileNotFoundError:
+        raise ImportError("occlum_async was not built: run `pip install .` in its source tree") from None
+    return {name: int(value, 0) for name, value in _DEFINE.findall(text)}
+
+
+_OA = _read_header()
+
+SHIM_BASE, SHIM_END = _OA["SHIM_BASE"], _OA["END"]
+CHANNEL_BASE, SLOT_SIZE, SLOTS = _OA["CHANNEL_BASE"], _OA["SLOT_SIZE"], _OA["SLOTS"]
+CHANNEL_SIZE = SLOT_SIZE * SLOTS
+PAGE_SIZE = _OA["PAGE_SIZE"]
+
+SLOT_KICK, SLOT_HOST_TID, SLOT_IDENTITY = _OA["SLOT_KICK"], _OA["SLOT_HOST_TID"], _OA["SLOT_IDENTITY"]
+SLOT_ENTRY, SLOT_RIP = _OA["SLOT_ENTRY"], _OA["SLOT_RIP"]
+SLOT_OPERATIONS, SLOT_WINDOW = _OA["SLOT_OPERATIONS"], _OA["SLOT_WINDOW"]
+OPERATIONS, WINDOW_SIZE, WINDOW_COPY_MAX = _OA["OPERATIONS"], _OA["WINDOW_SIZE"], _OA["WINDOW_COPY_MAX"]
+
+PLACE_NONE, PLACE_FAULT, PLACE_LONG = _OA["PLACE_NONE"], _OA["PLACE_FAULT"], _OA["PLACE_LONG"]
+
+NR_HELLO, NR_DONE, NR_KICK, NR_FAULT = _OA["NR_HELLO"], _OA["NR_DONE"], _OA["NR_KICK"], _OA["NR_FAULT"]
+CQ_CONTINUE, CQ_RESULT, CQ_RETRY = _OA["CQ_CONTINUE"], _OA["CQ_RESULT"], _OA["CQ_RETRY"]
+
+OP_COPY, OP_CALL, OP_MAP, OP_RECEIVE = _OA["OP_COPY"], _OA["OP_CALL"], _OA["OP_MAP"], _OA["OP_RECEIVE"]
+OP_DROP, OP_CLONE, OP_SIGNAL, OP_START = _OA["OP_DROP"], _OA["OP_CLONE"], _OA["OP_SIGNAL"], _OA["OP_START"]
+OP_EXIT, OP_ZERO, OP_WAKE = _OA["OP_EXIT"], _OA["OP_ZERO"], _OA["OP_WAKE"]
+
+SIGNAL_RESTART = _OA["SIGNAL_RESTART"]
+GRANT_IDENTITY, GRANT_MEMORY = _OA["GRANT_IDENTITY"], _OA["GRANT_MEMORY"]
+GRANT_FUTEX, GRANT_SLEEP = _OA["GRANT_FUTEX"], _OA["GRANT_SLEEP"]
+
+PAGE_SPIN, PAGE_GRANTS, PAGE_TABLE = _OA["PAGE_SPIN"], _OA["PAGE_GRANTS"], _OA["PAGE_TABLE"]
+TABLE_CALLS = _OA["TABLE_CALLS"]
+
+# number, flags, user_data, six arguments, six (offset, length) places, rip, rsp
+ENTRY = struct.Struct("<II7Q12I2Q")
+OPERATION = struct.Struct("<II7Q")
+IDENTITY = struct.Struct("<7I")
+# struct oa_signal without its 128 bytes of siginfo
+SIGNAL = struct.Struct("<QQQIIQQI4xQQ")
+
+assert SLOT_RIP == SLOT_ENTRY + 64 + 48, "the entry and its places are read in one piece"
+assert SIGNAL.size + 128 == _OA["SIGNAL_SIZE"], "struct oa_signal"

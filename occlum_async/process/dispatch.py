@@ -1,0 +1,214 @@
+"""The life of a guest thread: one coroutine that takes submissions, makes the calls, answers, delivers signals."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from ..abi import shared
+from ..abi import signals as abi
+from ..abi.errors import Interrupted, SyscallError
+from ..abi.numbers import name_of
+from ..abi.signals import Restart
+from .guest import GuestGone, GuestThread
+from .marshal import FIRST_ARGUMENT, Call, Entry
+from .sending import send_to_thread
+from .siginfo import SigInfo
+from .signals import Handler, Stop, restart_result
+
+if TYPE_CHECKING:
+    from .thread import Thread
+
+log = logging.getLogger(__name__)
+
+_FAULTS = (abi.SIGILL, abi.SIGTRAP, abi.SIGBUS, abi.SIGFPE, abi.SIGSEGV)
+RT_SIGRETURN = 15
+_ROBUST_HEAD = struct.Struct("<QqQ")
+MAX_FRAMES = 6  # handlers stacked in one answer; the rest is delivered when the first of them begins
+
+
+class ThreadExit(BaseException):
+    """Raised by exit(2) and exit_group(2): this thread's life is over."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class NewProgram(BaseException):
+    """Raised by execve(2) when the thread runs a new program: the old one's call is not answered."""
+
+
+async def live(thread: Thread, calls: dict[int, Call], prepare: Callable[[], Awaitable[int]] | None = None) -> None:
+    """Serve ``thread`` until it ends.
+
+    ``prepare`` brings a new thread to its first entry (its hello) and returns the result to answer it with.
+    """
+    try:
+        if prepare is not None:
+            result = await prepare()
+            _answer(thread, result, await _collect(thread), None)
+        while True:
+            await _serve_one(thread, calls)
+    except ThreadExit as end:
+        _end(thread, end.status)
+    except GuestGone:
+        _gone(thread)
+    except BaseException:
+        log.exception("oops: the life of %r ended", thread)
+        thread.kernel.stats.oopses += 1
+        thread.process.exit(abi.killed(abi.SIGKILL))
+        _end(thread, abi.killed(abi.SIGKILL))
+
+
+async def _serve_one(thread: Thread, calls: dict[int, Call]) -> None:
+    guest = thread.guest
+    assert isinstance(guest, GuestThread), "a thread without a host thread can't be served"
+    entry = await guest.receive()
+    strand = thread.strand
+    assert strand is not None
+    while True:
+        if entry[0] < shared.NR_HELLO and entry[0] in calls:
+            result, cut = await _make(thread, guest, calls[entry[0]], entry)
+        else:
+            result, cut = _internal(thread, guest, entry)
+        if not strand.interrupted and thread.signals.saved_mask is None:
+            thread.guest.complete(result)  # type: ignore[union-attr]
+            return
+        handlers = await _collect(thread)
+        # Whoever was interrupted for nothing goes on waiting; a kicked host call is repeated by the shim.
+        if handlers or cut is None or cut is Restart.NEVER or entry[0] == shared.NR_KICK:
+            _answer(thread, result, handlers, cut)
+            return
+
+
+async def _make(thread: Thread, guest: GuestThread, call: Call, entry: Entry) -> tuple[int, Restart | None]:
+    """Make one call: its result, and its restart policy if a signal cut it short."""
+    thread.kernel.stats.syscalls[call.name] += 1
+    try:
+        result = call.handler(thread, *[decode(guest, entry) for decode in call.decoders])
+        if call.blocking:
+            result = await result
+        return result or 0, None
+    except SyscallError as error:
+        if error.signal:
+            send_to_thread(thread, SigInfo.kernel(error.signal))
+        return -error.errno, None
+    except Interrupted:
+        return -errno.EINTR, call.restart
+    except NewProgram:
+        return 0, None
+    except Exception:
+        thread.kernel.stats.oopses += 1
+        log.exception("oops in %s of %r", call.name, thread)
+        return -errno.EIO, None
+
+
+def _internal(thread: Thread, guest: GuestThread, entry: Entry) -> tuple[int, Restart | None]:
+    """Entries that no declaration answers: kicks, faults, the end of handlers, unknown calls."""
+    number = entry[0]
+    first, second, third = entry[FIRST_ARGUMENT : FIRST_ARGUMENT + 3]
+    if number == shared.NR_KICK:
+        guest.clear_kick()
+        if not first:
+            return 0, None
+        # Waits with a time-out are not restarted under SA_RESTART, see signal(7).
+        return -errno.EINTR, Restart.NOHAND if second else Restart.SYS
+    if number == shared.NR_FAULT:
+        signo = first if first in _FAULTS else abi.SIGSEGV
+        thread.force_signal(SigInfo.fault(signo, (second & 0xFFFFFFFF ^ 0x80000000) - 0x80000000, third))
+        return 0, None
+    if number == RT_SIGRETURN:
+        if first:
+            thread.set_blocked(second)
+        else:
+            thread.force_signal(SigInfo.kernel(abi.SIGSEGV))
+        return 0, None
+    thread.kernel.stats.count_unsupported(name_of(number))
+    return -errno.ENOSYS, None
+
+
+async def _collect(thread: Thread) -> list[Handler]:
+    """Act upon every signal that is pending: sit out stops, end where it ends; the handlers that are to run."""
+    handlers = []
+    while (delivery := thread.next_delivery()) is not None:
+        if isinstance(delivery, Handler):
+            handlers.append(delivery)
+            if len(handlers) == MAX_FRAMES:
+                break
+        elif isinstance(delivery, Stop):
+            await thread.wait_until_continued()
+        else:
+            raise ThreadExit(thread.process.wait_status)
+    return handlers
+
+
+def _answer(thread: Thread, result: int, handlers: list[Handler], cut: Restart | None) -> None:
+    """Complete the present entry, with the frames of the handlers that are to run first."""
+    guest = thread.guest
+    assert isinstance(guest, GuestThread)
+    guest.clear_kick()
+    for position, handler in enumerate(handlers):
+        again = position == 0 and cut is not None and restart_result(cut, handler)
+        _frame(guest, handler, again)
+    guest.complete(result, shared.CQ_RETRY if cut is not None and not handlers else 0)
+
+
+def _frame(guest: GuestThread, handler: Handler, again: bool) -> None:
+    """Have the shim build one signal frame; it switches to the alternate stack unless it stands on it."""
+    action, altstack = handler.action, handler.altstack
+    data = shared.SIGNAL.pack(
+        action.handler, action.restorer, handler.restore_mask, handler.signo, shared.SIGNAL_RESTART if again else 0,
+        altstack.address if handler.use_altstack else 0, altstack.size if handler.use_altstack else 0,
+        altstack.flags, altstack.address, altstack.size,
+    ) + handler.info.pack()  # fmt: skip
+    offset = guest.reserve(data)
+    if offset < 0:  # the window is full of results: frames need little room, so this is a bug of ours
+        raise AssertionError("no room for a signal frame")
+    guest.operation(shared.OP_SIGNAL, offset)
+
+
+# -- the end -------------------------------------------------------------------
+
+
+def _end(thread: Thread, status: int) -> None:
+    """The thread ends by itself or by a signal; with the last one, or exit_group, its host process."""
+    guest = thread.guest
+    assert isinstance(guest, GuestThread)
+    whole = thread.process.exiting or len(thread.process.threads) == 1
+    if whole and not _has_duties(thread, guest):
+        guest.host.kill()
+    else:
+        guest.operation(
+            shared.OP_EXIT, 0, int(whole), thread.clear_child_tid, thread.robust_list[0], thread.tid
+        )  # fmt: skip
+        guest.complete(0)
+        guest.detach()
+    if whole:
+        guest.host.kill_soon()
+    thread.exit(status)
+
+
+def _has_duties(thread: Thread, guest: GuestThread) -> bool:
+    """Whether others may wait for something that this thread must do at its end in memory that they share."""
+    if thread.clear_child_tid and guest.channel.users > 1:
+        return True
+    head = thread.robust_list[0]
+    if not head:
+        return False
+    try:
+        following, _, pending = _ROBUST_HEAD.unpack(guest.host.read(head, _ROBUST_HEAD.size))
+    except SyscallError:
+        return False
+    return following != head or pending != 0
+
+
+def _gone(thread: Thread) -> None:
+    """The host process has ended under the thread: killed by us, or by something on the host."""
+    process = thread.process
+    if not process.exiting and not thread.dying:
+        process.exit(abi.killed(abi.SIGKILL))
+    thread.exit(process.wait_status)

@@ -1,0 +1,164 @@
+"""Executable files: what execve(2) reads of an ELF file, through pyelftools, and ``#!`` lines."""
+
+from __future__ import annotations
+
+import errno
+import io
+import struct
+from dataclasses import dataclass
+
+from elftools.common.exceptions import ELFError  # type: ignore[import-untyped]
+from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
+
+from ..abi.errors import SyscallError
+
+HEAD_SIZE = 4096  # where Linux, too, expects the header, a #! line and mostly the program headers
+MAX_SEGMENTS = 64
+MAX_HEADERS_SIZE = 65536
+MAX_INTERPRETER = 4096
+PAGE = 4096
+USER_END = 0x7FFF_FFFF_F000
+PF_X, PF_W, PF_R = 1, 2, 4
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+_MAGIC = b"\x7fELF"
+
+
+@dataclass(slots=True, frozen=True)
+class Segment:
+    """A PT_LOAD header."""
+
+    address: int
+    file_size: int
+    memory_size: int
+    offset: int
+    flags: int
+
+
+@dataclass(slots=True, frozen=True)
+class Image:
+    """What the loader needs to know of an ELF file. Addresses are the file's own, before the load bias."""
+
+    position_independent: bool
+    entry: int
+    header_address: int  # where the program headers lie once loaded
+    header_count: int
+    header_size: int
+    segments: tuple[Segment, ...]
+    interpreter: bytes | None
+    executable_stack: bool
+    alignment: int
+
+    @property
+    def start(self) -> int:
+        """The lowest page."""
+        return self.segments[0].address & -PAGE
+
+    @property
+    def end(self) -> int:
+        """The end of the highest page."""
+        return -(-max(s.address + s.memory_size for s in self.segments) // PAGE) * PAGE
+
+
+def headers_end(head: bytes) -> int:
+    """How many bytes from the file's start ``parse`` needs to see. ENOEXEC for what is no ELF of this machine."""
+    if len(head) < _EHDR.size or not head.startswith(_MAGIC):
+        raise SyscallError(errno.ENOEXEC)
+    fields = _EHDR.unpack_from(head)
+    identity, kind, machine, phoff, phentsize, phnum = fields[0], fields[1], fields[2], fields[5], fields[9], fields[10]
+    if identity[4:6] != b"\x02\x01" or machine != 62 or kind not in (2, 3) or phentsize != 56:
+        raise SyscallError(errno.ENOEXEC)
+    if not 0 < phnum <= MAX_HEADERS_SIZE // 56 or phoff > 1 << 40:
+        raise SyscallError(errno.ENOEXEC)
+    return int(phoff) + int(phnum) * 56
+
+
+def interpreter_range(head: bytes) -> tuple[int, int] | None:
+    """Offset and length of the interpreter's name in the file, if there is one. ENOEXEC when absurd."""
+    for kind, offset, size in _raw_headers(head):
+        if kind == 3:
+            if not 2 <= size <= MAX_INTERPRETER:
+                raise SyscallError(errno.ENOEXEC)
+            return offset, size
+    return None
+
+
+def _raw_headers(head: bytes) -> list[tuple[int, int, int]]:
+    fields = _EHDR.unpack_from(head)
+    result = []
+    for index in range(fields[10]):
+        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", head, fields[5] + index * 56)
+        result.append((kind, offset, size))
+    return result
+
+
+def parse(head: bytes, interpreter: bytes | None, file_size: int) -> Image:
+    """Check and digest an ELF file whose first bytes are ``head``. ENOEXEC when it can't be run.
+
+    ``interpreter`` is the content of its PT_INTERP.
+    """
+    bare = bytearray(head)
+    # The section headers don't concern execve(2) and lie at the end of the file, where we don't look.
+    struct.pack_into("<Q", bare, 40, 0)
+    struct.pack_into("<HH", bare, 60, 0, 0)
+    try:
+        elf = ELFFile(io.BytesIO(bytes(bare)))
+        headers = [segment.header for segment in elf.iter_segments()]
+    except (ELFError, ValueError, KeyError, struct.error):
+        raise SyscallError(errno.ENOEXEC) from None
+    loads = [h for h in headers if h.p_type == "PT_LOAD"]
+    segments = tuple(Segment(h.p_vaddr, h.p_filesz, h.p_memsz, h.p_offset, h.p_flags) for h in loads)
+    _check(segments, file_size)
+    stack = [h for h in headers if h.p_type == "PT_GNU_STACK"]
+    return Image(
+        position_independent=elf.header.e_type == "ET_DYN",
+        entry=elf.header.e_entry,
+        header_address=_header_address(elf.header.e_phoff, headers, segments),
+        header_count=elf.header.e_phnum,
+        header_size=56,
+        segments=segments,
+        interpreter=_interpreter_name(interpreter),
+        executable_stack=bool(stack and stack[0].p_flags & PF_X),
+        alignment=max([PAGE, *(h.p_align for h in loads if h.p_align & (h.p_align - 1) == 0 and h.p_align <= 1 << 30)]),
+    )
+
+
+def _check(segments: tuple[Segment, ...], file_size: int) -> None:
+    if not segments or len(segments) > MAX_SEGMENTS:
+        raise SyscallError(errno.ENOEXEC)
+    end = 0
+    for segment in segments:
+        last = segment.address + segment.memory_size
+        if segment.address < end or last > USER_END or segment.file_size > segment.memory_size:
+            raise SyscallError(errno.ENOEXEC)
+        if segment.address % PAGE != segment.offset % PAGE or segment.offset + segment.file_size > file_size:
+            raise SyscallError(errno.ENOEXEC)
+        end = last
+
+
+def _header_address(offset: int, headers: list[object], segments: tuple[Segment, ...]) -> int:
+    for header in headers:
+        if header.p_type == "PT_PHDR":  # type: ignore[attr-defined]
+            return int(header.p_vaddr)  # type: ignore[attr-defined]
+    for segment in segments:
+        if segment.offset <= offset < segment.offset + segment.file_size:
+            return segment.address + offset - segment.offset
+    return 0
+
+
+def _interpreter_name(raw: bytes | None) -> bytes | None:
+    if raw is None:
+        return None
+    if not raw.endswith(b"\0"):
+        raise SyscallError(errno.ENOEXEC)
+    return raw.partition(b"\0")[0]
+
+
+def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
+    """Interpreter and its optional one argument of a ``#!`` line; ENOEXEC when there is none."""
+    line, newline, _ = head[2:256].partition(b"\n")
+    if not newline and len(head) >= 256 and not any(c in line.strip(b" \t") for c in b" \t"):
+        raise SyscallError(errno.ENOEXEC)  # the interpreter's name may be cut off
+    words = line.strip(b" \t").split(None, 1)
+    if not words:
+        raise SyscallError(errno.ENOEXEC)
+    return words[0], [words[1].rstrip(b" \t")] if len(words) > 1 else []

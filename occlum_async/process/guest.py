@@ -1,0 +1,329 @@
+"""The host side of a LibOS process: a host process that holds guest memory and the shim, and its threads."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .._native._host import ffi, lib  # type: ignore[import-not-found]
+from ..abi import shared
+from ..abi.errors import SyscallError
+from ..fs.mutex import Mutex
+from ..sched.strand import Scheduler, Strand
+from . import hoststat
+from .channel import Channel
+from .rusage import ResourceUsage
+from .submissions import Submissions
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+KICK_SIGNAL = signal.SIGUSR1
+LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
+_WORD = struct.Struct("<I")
+
+
+class GuestGone(BaseException):
+    """The host process behind a thread has ended: thrown into whatever the thread was doing."""
+
+
+class HostProcess:
+    """One host process with guest memory. ``pid`` is 0 until it has said hello, and again when it is dead.
+
+    Invariant: ``pid`` is used only while ``pidfd`` is unread: the supervisor reaps a dead guest when it is told to,
+    so the number can't have been given to anyone else.
+    """
+
+    def __init__(self, supervisor: Supervisor, channel: Channel) -> None:
+        self.supervisor = supervisor
+        self.channel = channel
+        channel.users += 1
+        self.pid = 0
+        self.pidfd = -1
+        self.dead = False
+        self.doomed = False
+        self.threads: set[GuestThread] = set()
+        # Held while descriptors are on their way to this guest: its threads share one socket.
+        self.descriptors = Mutex()
+        self.last_usage = ResourceUsage()
+
+    @property
+    def host_pid(self) -> int:
+        """The host's pid, 0 when it is gone."""
+        return 0 if self.dead else self.pid
+
+    def greet(self) -> None:
+        """The process said hello: learn from the host who it is. EPROTO when that is none of ours."""
+        if self.dead:
+            raise GuestGone
+        pid = self.channel.receive_hello()
+        self.pidfd = os.pidfd_open(pid)
+        if not self.supervisor.is_parent_of(pid):
+            os.close(self.pidfd)
+            self.pidfd = -1
+            raise SyscallError(errno.EPROTO)
+        self.pid = pid
+        self.supervisor.scheduler.loop.add_reader(self.pidfd, self._died)
+        if self.doomed:
+            self.kill()
+
+    # -- memory ------------------------------------------------------------------
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy ``size`` bytes in from ``address``; EFAULT."""
+        data = self.read_some(address, size)
+        if len(data) != size:
+            raise SyscallError(errno.EFAULT)
+        return data
+
+    def read_some(self, address: int, size: int) -> bytes:
+        """Copy in from ``address`` as much as there is, at most ``size`` bytes."""
+        if size == 0:
+            return b""
+        if self.dead or address >> 63:
+            raise SyscallError(errno.EFAULT)
+        data = bytearray(size)
+        got = lib.guest_read(self.pid, ffi.from_buffer(data), address, size)
+        if got < 0:
+            raise SyscallError(errno.EFAULT)
+        return bytes(data) if got == size else bytes(data[:got])
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Copy ``data`` out; EFAULT."""
+        size = len(data)
+        if size == 0:
+            return
+        if self.dead or address >> 63 or lib.guest_write(self.pid, ffi.from_buffer(data), address, size) != size:
+            raise SyscallError(errno.EFAULT)
+
+    # -- accounts ------------------------------------------------------------------
+
+    def resource_usage(self) -> ResourceUsage:
+        """What the host process has used so far, all its threads together."""
+        if not self.dead and self.pid:
+            self.last_usage = hoststat.resource_usage(self.pid) or self.last_usage
+        return self.last_usage
+
+    def memory_usage(self) -> tuple[int, int, int]:
+        """Bytes of address space, resident, and shared."""
+        return hoststat.memory_usage(self.pid) if self.host_pid else (0, 0, 0)
+
+    # -- the end -------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End the host process at once; its threads' strands are told."""
+        self.doomed = True
+        if self.pidfd >= 0 and not self.dead:
+            self.resource_usage()
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        for thread in tuple(self.threads):
+            thread.abandon()
+
+    def kill_soon(self) -> None:
+        """Its threads have their last orders; whoever has not followed them shortly is killed."""
+        if not self.doomed:
+            self.supervisor.scheduler.loop.call_later(LAST_ORDERS, self.kill)
+
+    def _died(self) -> None:
+        """The pidfd is readable: the process is a zombie, which the supervisor may now reap."""
+        if not self.dead:
+            self.resource_usage()
+            self.supervisor.reap(self.pidfd)
+            self.vanish()
+
+    def vanish(self) -> None:
+        """The process is gone. The only place that ends ``pid``'s validity."""
+        if self.dead:
+            return
+        self.dead = True
+        if self.pidfd >= 0:
+            self.supervisor.scheduler.loop.remove_reader(self.pidfd)
+            os.close(self.pidfd)
+            self.pidfd = -1
+        for thread in tuple(self.threads):
+            thread.abandon()
+            thread.detach()
+        self.channel.users -= 1
+        if self.channel.users == 0:
+            self.channel.close()
+        self.supervisor.forget(self)
+
+
+class GuestThread:
+    """One host thread and its slot: submissions come from here, completions go back."""
+
+    def __init__(self, submissions: Submissions, host: HostProcess, index: int) -> None:
+        self._submissions = submissions
+        self._scheduler: Scheduler = submissions.scheduler
+        self.host = host
+        self.channel = host.channel
+        self.index = self.channel.allocate(index)
+        self._memory = self.channel.memory
+        self._base = index * shared.SLOT_SIZE
+        self.strand: Strand | None = None  # what serves this thread, wherever it waits
+        self._handle = submissions.watch(self, self._memory, index)
+        host.threads.add(self)
+        self._waiting: Strand | None = None
+        self._arrived = False
+        self._gone = False
+        self.in_guest = True  # no submission is being handled: only a kick reaches it
+        self._operations = 0
+        self._window_used = -1
+        self._entry: tuple[int, ...] = (0,) * 23
+        self.on_kick: Callable[[], bool] | None = None
+
+    # -- submissions ---------------------------------------------------------------
+
+    def submitted(self) -> None:
+        """The poller has found a new entry in the slot."""
+        self.in_guest = False
+        strand, self._waiting = self._waiting, None
+        if strand is None:
+            self._arrived = True
+        else:
+            strand.resume_now()
+
+    async def receive(self) -> tuple[int, ...]:
+        """Wait for the next entry: (number, flags, user_data, six arguments, six places, rip, rsp).
+
+        Raises ``GuestGone`` when the host process ends first.
+        """
+        if self._gone:
+            raise GuestGone
+        if not self._arrived:
+            self._waiting = strand = self._scheduler.current()
+            await strand.suspend()
+        self._arrived = False
+        self._operations = 0
+        self._window_used = -1
+        self._entry = shared.ENTRY.unpack_from(self._memory, self._base + shared.SLOT_ENTRY)
+        return self._entry
+
+    def window(self, offset: int, size: int) -> bytes:
+        """A copy of bytes that the shim has put into the window."""
+        if offset + size > shared.WINDOW_SIZE:
+            raise SyscallError(errno.EFAULT)
+        start = self._base + shared.SLOT_WINDOW + offset
+        return self._memory[start : start + size]
+
+    # -- completions ---------------------------------------------------------------
+
+    def operation(self, code: int, *arguments: int) -> None:
+        """Add an operation for the shim to the next completion."""
+        assert self._operations < shared.OPERATIONS, "too many operations in one completion"
+        padded = arguments + (0,) * (7 - len(arguments))
+        where = self._base + shared.SLOT_OPERATIONS + self._operations * shared.OPERATION.size
+        shared.OPERATION.pack_into(self._memory, where, code, 0, *(value & (1 << 64) - 1 for value in padded))
+        self._operations += 1
+
+    def reserve(self, data: bytes | bytearray | memoryview) -> int:
+        """Put ``data`` into the window for an operation; its offset, or -1 when there is no room."""
+        if self._window_used < 0:
+            self._window_used = self._inputs_end()
+        offset = self._window_used
+        end = offset + len(data)
+        if end > shared.WINDOW_SIZE or self._operations >= shared.OPERATIONS - 8:
+            return -1
+        start = self._base + shared.SLOT_WINDOW
+        self._memory[start + offset : start + end] = data
+        self._window_used = (end + 15) & ~15
+        return offset
+
+    def _inputs_end(self) -> int:
+        """Where in the window the bytes that came with the present entry end."""
+        places = self._entry[9:21]
+        end = 0
+        for offset, length in zip(places[::2], places[1::2], strict=True):
+            if length <= shared.WINDOW_SIZE:
+                end = max(end, offset + length)
+        return (end + 15) & ~15
+
+    def copy_out(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Have ``data`` copied to ``address`` before the guest goes on: through the window if it is short."""
+        size = len(data)
+        if size == 0:
+            return
+        offset = self.reserve(data) if size <= shared.WINDOW_COPY_MAX else -1
+        if offset < 0:
+            self.host.write(address, data)
+        else:
+            self.operation(shared.OP_COPY, address, offset, size)
+
+    def complete(self, result: int, flags: int = 0) -> None:
+        """Answer the entry; the operations added since it came run first."""
+        if self._gone:
+            return
+        self.in_guest = True
+        self._submissions.complete(self._handle, result, self._operations, flags)
+        self._operations = 0
+
+    async def operate(self) -> int:
+        """Have the operations added so far run now, in the middle of a call; the last one's result or the error."""
+        self.complete(0, shared.CQ_CONTINUE | shared.CQ_RESULT)
+        entry = await self.receive()
+        if entry[0] != shared.NR_DONE:
+            raise SyscallError(errno.EPROTO)
+        return (entry[3] ^ 1 << 63) - (1 << 63)
+
+    # -- attention -------------------------------------------------------------------
+
+    def kick(self) -> None:
+        """Make the thread enter the kernel soon if it is running guest code."""
+        if self._gone or not self.in_guest:
+            return
+        if self.on_kick is not None and self.on_kick():
+            return
+        offset = self._base + shared.SLOT_KICK
+        self._memory[offset : offset + 4] = _WORD.pack(1)
+        tid = self.channel.host_tid(self.index) or self.host.host_pid
+        if self.host.host_pid and tid:
+            lib.kick_thread(self.host.host_pid, tid, KICK_SIGNAL)
+
+    def clear_kick(self) -> None:
+        """The thread has come in."""
+        offset = self._base + shared.SLOT_KICK
+        self._memory[offset : offset + 4] = b"\0\0\0\0"
+
+    def set_identity(self, *identity: int) -> None:
+        """pid, tid, ppid, uid, euid, gid, egid: what the identity grant lets the shim answer."""
+        if not self._gone:
+            shared.IDENTITY.pack_into(self._memory, self._base + shared.SLOT_IDENTITY, *identity)
+
+    def stack_pointer(self) -> int:
+        """The guest's stack pointer at its present system call."""
+        return self._entry[22]
+
+    def cpu_times(self) -> tuple[int, int]:
+        """User and system time in nanoseconds."""
+        tid = self.channel.host_tid(self.index) if not self._gone else 0
+        return hoststat.thread_times(self.host.host_pid, tid or self.host.host_pid) if self.host.host_pid else (0, 0)
+
+    # -- the end -----------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """The host process ends: whoever waits for this thread gets ``GuestGone``."""
+        if self._gone:
+            return
+        self._gone = True
+        strand, self._waiting = self._waiting, None
+        if strand is not None:
+            strand.fail(GuestGone())
+        elif self.strand is not None:
+            self.strand.abort(GuestGone())
+
+    def detach(self) -> None:
+        """Let go of the slot: the host thread has been told to end, or its process has ended."""
+        if self in self.host.threads:
+            self._gone = True
+            self.host.threads.discard(self)
+            self._submissions.forget(self._handle)
+            self.channel.release(self.index)

@@ -1,0 +1,87 @@
+"""Guest memory as handlers see it: buffers and pointers over the window of a slot, or over the guest itself.
+
+Short data travels in the slot's window (the shim has copied it, or will copy it); long data by
+``process_vm_readv``/``writev`` straight between the guest's pages and ours.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from ..abi.errors import SyscallError
+from ..abi.user import UserBuffer, UserPointer
+
+if TYPE_CHECKING:
+    from .guest import GuestThread
+
+_PAGE = 4096
+_MAX = 0x7FFFF000  # what one read(2) or write(2) transfers at most
+
+
+class GuestBuffer(UserBuffer):
+    """``size`` bytes at ``address``; ``place`` is where the shim has put a copy in the window, or -1."""
+
+    __slots__ = ("address", "guest", "place")
+
+    def __init__(self, guest: GuestThread, address: int, size: int, place: int = -1) -> None:
+        self.guest = guest
+        self.address = address
+        self.size = size
+        self.place = place
+
+    def read(self, size: int = -1, offset: int = 0) -> bytes:
+        size = min(self.size - offset if size < 0 else size, _MAX)
+        if self.place >= 0:
+            return self.guest.window(self.place + offset, size)
+        return self.guest.host.read(self.address + offset, size)
+
+    def write(self, data: bytes | bytearray | memoryview, offset: int = 0) -> None:
+        self.guest.copy_out(self.address + offset, data)
+
+
+class GuestPointer(UserPointer):
+    """An address of the guest; the first ``known`` bytes behind it stand in the window at ``place``."""
+
+    __slots__ = ("guest", "known", "place")
+
+    def __init__(self, guest: GuestThread, address: int, place: int = 0, known: int = 0) -> None:
+        self.guest = guest
+        self.address = address
+        self.place = place
+        self.known = known
+
+    def read(self, size: int, offset: int = 0) -> bytes:
+        if offset + size <= self.known:
+            return self.guest.window(self.place + offset, size)
+        return self.guest.host.read(self.address + offset, size)
+
+    def write(self, data: bytes | bytearray | memoryview, offset: int = 0) -> None:
+        self.guest.copy_out(self.address + offset, data)
+
+    def string(self, limit: int = 4096) -> bytes:
+        return read_string(self.guest, self.address, limit)
+
+    def at(self, address: int) -> UserPointer:
+        return GuestPointer(self.guest, address)
+
+    def buffer(self, size: int) -> UserBuffer:
+        return GuestBuffer(self.guest, self.address, size, self.place if 0 < size <= self.known else -1)
+
+
+def read_string(guest: GuestThread, address: int, limit: int) -> bytes:
+    """The NUL-terminated string at ``address``, page by page; ENAMETOOLONG when there is no end below ``limit``."""
+    pieces: list[bytes] = []
+    total = 0
+    step = min(256, _PAGE - address % _PAGE)
+    while total < limit:
+        piece, end, _ = guest.host.read(address + total, step).partition(b"\0")
+        pieces.append(piece)
+        if end:
+            text = b"".join(pieces)
+            if len(text) < limit:
+                return text
+            break
+        total += step
+        step = _PAGE - (address + total) % _PAGE
+    raise SyscallError(errno.ENAMETOOLONG)

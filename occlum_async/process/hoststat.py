@@ -1,0 +1,103 @@
+"""What the host's /proc says of guests: times, sizes, mappings. Numbers of a host that may lie: parsed with care."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..abi import shared
+from .rusage import CLOCK_TICKS, ResourceUsage
+
+_TICK_NS = 10**9 // CLOCK_TICKS
+_PAGE = 4096
+
+
+@dataclass(slots=True, frozen=True)
+class Mapping:
+    """One line of /proc/PID/maps."""
+
+    start: int
+    end: int
+    perms: str
+    offset: int
+    device: tuple[int, int]
+    inode: int
+    path: bytes
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _stat_fields(path: str) -> list[bytes]:
+    """The fields of a stat file after the name, so that field 3 of proc(5) is item 0; [] when it is gone."""
+    return _read(path).rpartition(b")")[2].split()
+
+
+def resource_usage(pid: int) -> ResourceUsage | None:
+    """Times, faults and the peak size of a host process; None when it is gone."""
+    fields = _stat_fields(f"/proc/{pid}/stat")
+    if len(fields) < 22:
+        return None
+    peak = 0
+    for line in _read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"VmHWM:"):
+            peak = int(line.split()[1]) * 1024
+            break
+    return ResourceUsage(
+        int(fields[11]) * _TICK_NS, int(fields[12]) * _TICK_NS, peak, int(fields[7]), int(fields[9])
+    )  # fmt: skip
+
+
+def thread_times(pid: int, tid: int) -> tuple[int, int]:
+    """User and system time of one host thread in nanoseconds."""
+    fields = _stat_fields(f"/proc/{pid}/task/{tid}/stat")
+    if len(fields) < 13:
+        return 0, 0
+    return int(fields[11]) * _TICK_NS, int(fields[12]) * _TICK_NS
+
+
+def memory_usage(pid: int) -> tuple[int, int, int]:
+    """Bytes of address space, resident, and shared. The shim's own reservations are taken off the first."""
+    fields = _read(f"/proc/{pid}/statm").split()
+    if len(fields) < 3:
+        return 0, 0, 0
+    size, resident, common = (int(field) * _PAGE for field in fields[:3])
+    return size, resident, common
+
+
+def mappings(pid: int) -> list[Mapping]:
+    """The mappings of a host process without the shim's."""
+    result = []
+    for line in _read(f"/proc/{pid}/maps").splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) < 5:
+            continue
+        start, _, end = fields[0].partition(b"-")
+        first, last = int(start, 16), int(end, 16)
+        if shared.SHIM_BASE <= first < shared.SHIM_END:
+            continue
+        major, _, minor = fields[3].partition(b":")
+        result.append(
+            Mapping(
+                first, last, fields[1].decode(), int(fields[2], 16), (int(major, 16), int(minor, 16)),
+                int(fields[4]), fields[5].strip() if len(fields) > 5 else b"",
+            )
+        )  # fmt: skip
+    return result
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a host process, 0 when it is gone."""
+    fields = _stat_fields(f"/proc/{pid}/stat")
+    return int(fields[1]) if len(fields) > 1 else 0
+
+
+def identity_of(fd: int) -> tuple[int, int, int]:
+    """(major, minor, inode) of a host file, as mappings show it."""
+    status = os.fstat(fd)
+    return os.major(status.st_dev), os.minor(status.st_dev), status.st_ino

@@ -1,0 +1,156 @@
+"""From declarations to what runs: argument decoders for the kernel, and the copying table for the shim."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..abi import shared
+from ..abi.errors import SyscallError
+from ..abi.marshal import Argument, Kind
+from ..abi.signals import Restart
+from ..abi.user import UserBuffer, VectorBuffer
+from .guestmemory import GuestBuffer, GuestPointer
+
+if TYPE_CHECKING:
+    from .guest import GuestThread
+
+Entry = tuple[int, ...]
+Decoder = Callable[["GuestThread", Entry], Any]
+
+FIRST_ARGUMENT = 3  # number, flags, user_data come before
+FIRST_PLACE = 9
+IOVEC = struct.Struct("<QQ")
+IOV_MAX = 1024
+_MAX_TRANSFER = 0x7FFFF000
+
+
+class Declaration(Protocol):
+    """What ``syscalls.table`` says of one system call."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def handler(self) -> Callable[..., Any]: ...
+    @property
+    def arguments(self) -> tuple[Argument, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def restart(self) -> Restart: ...
+    @property
+    def blocking(self) -> bool: ...
+
+
+class Call:
+    """One system call, ready to be made: its handler and the decoders of its arguments."""
+
+    __slots__ = ("blocking", "decoders", "handler", "name", "restart")
+
+    def __init__(self, declaration: Declaration) -> None:
+        self.name = declaration.name
+        self.handler = declaration.handler
+        self.blocking = declaration.blocking
+        self.restart = declaration.restart
+        self.decoders = [
+            _decoder(argument, position, declaration) for position, argument in enumerate(declaration.arguments)
+        ]
+
+
+def compile_calls(declarations: Mapping[int, Declaration]) -> dict[int, Call]:
+    """A ``Call`` for every declaration, by number."""
+    return {number: Call(declaration) for number, declaration in declarations.items()}
+
+
+def shim_table(declarations: Mapping[int, Declaration]) -> bytes:
+    """The page's table: for each call and argument the kind, the argument that holds its length, its unit."""
+    table = bytearray(shared.TABLE_CALLS * 24)
+    for number, declaration in declarations.items():
+        for position, argument in enumerate(declaration.arguments):
+            length = declaration.names.index(argument.length) if argument.length else 15
+            word = argument.kind | length << 4 | argument.size << 8
+            struct.pack_into("<I", table, number * 24 + position * 4, word)
+    return bytes(table)
+
+
+def _decoder(argument: Argument, position: int, declaration: Declaration) -> Decoder:
+    register, place = FIRST_ARGUMENT + position, FIRST_PLACE + 2 * position
+    if argument.vector:
+        return _vector(register)
+    if argument.kind is Kind.VALUE:
+        return _value(register, argument)
+    if argument.kind is Kind.STRING:
+        return _string(register, place, argument.optional)
+    if argument.kind is Kind.POINTER:
+        return lambda guest, entry: GuestPointer(guest, entry[register])
+    if not argument.length:
+        return _struct(register, place)
+    return _buffer(register, place, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
+
+
+def _value(register: int, argument: Argument) -> Decoder:
+    if argument.bits == 32 and argument.signed:
+        return lambda guest, entry: ((entry[register] & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+    if argument.bits == 32:
+        return lambda guest, entry: entry[register] & 0xFFFFFFFF
+    if argument.signed:
+        return lambda guest, entry: (entry[register] ^ 1 << 63) - (1 << 63)
+    return lambda guest, entry: entry[register]
+
+
+def _string(register: int, place: int, optional: bool) -> Decoder:
+    def decode(guest: GuestThread, entry: Entry) -> bytes | None:
+        length = entry[place + 1]
+        if length <= shared.WINDOW_SIZE:
+            return guest.window(entry[place], length)
+        if optional and not entry[register]:
+            return None
+        raise SyscallError(errno.ENAMETOOLONG if length == shared.PLACE_LONG else errno.EFAULT)
+
+    return decode
+
+
+def _struct(register: int, place: int) -> Decoder:
+    def decode(guest: GuestThread, entry: Entry) -> GuestPointer:
+        known = entry[place + 1]
+        return GuestPointer(guest, entry[register], entry[place], known if known <= shared.WINDOW_SIZE else 0)
+
+    return decode
+
+
+def _buffer(register: int, place: int, length: int, unit: int) -> Decoder:
+    def decode(guest: GuestThread, entry: Entry) -> GuestBuffer:
+        size = entry[length] * unit
+        copied = entry[place + 1]
+        where = entry[place] if copied <= shared.WINDOW_SIZE and size <= copied else -1
+        return GuestBuffer(guest, entry[register], size, where)
+
+    return decode
+
+
+def _vector(register: int) -> Decoder:
+    def decode(guest: GuestThread, entry: Entry) -> UserBuffer:
+        count = entry[register + 1]
+        if count > IOV_MAX:
+            raise SyscallError(errno.EINVAL)
+        raw = guest.host.read(entry[register], count * IOVEC.size) if count else b""
+        return VectorBuffer(vector_parts(guest, raw))
+
+    return decode
+
+
+def vector_parts(guest: GuestThread, raw: bytes) -> list[UserBuffer]:
+    """The buffers that an iovec array names; EINVAL for a length above SSIZE_MAX; what exceeds a transfer is cut."""
+    parts: list[UserBuffer] = []
+    room = _MAX_TRANSFER
+    for address, size in IOVEC.iter_unpack(raw):
+        if size >> 63:
+            raise SyscallError(errno.EINVAL)
+        size = min(size, room)
+        room -= size
+        parts.append(GuestBuffer(guest, address, size))
+    return parts

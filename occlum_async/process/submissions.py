@@ -1,0 +1,140 @@
+"""Where submissions arrive: the doorbell, the poll over all slots, and the hand-over to the waiting strands.
+
+The kernel looks for submissions while there is work, a little longer when there is a second core for guests to
+run on, and then sleeps in asyncio until a guest rings. Guests ring only while the kernel's page says that it sleeps.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from typing import Protocol
+
+from .._native._host import ffi, lib  # type: ignore[import-not-found]
+from ..abi import shared
+from ..sched.strand import Scheduler
+
+CAPACITY = 32768  # threads of one LibOS
+BATCH = 256
+SPIN_NS = 20_000  # how long the kernel looks for a submission before it sleeps
+GUEST_SPIN = 400  # how often a guest looks for a completion before it sleeps
+SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
+
+
+class Submitter(Protocol):
+    """Something that has a slot: a guest thread."""
+
+    def submitted(self) -> None:
+        """Its slot holds a new entry."""
+        ...
+
+
+class Submissions:
+    """The poller over all slots of one LibOS, driven by the event loop through an eventfd."""
+
+    def __init__(self, scheduler: Scheduler, grants: int, table: bytes) -> None:
+        self.scheduler = scheduler
+        self._loop = scheduler.loop
+        self.page_fd = os.memfd_create("occlum-page", os.MFD_CLOEXEC)
+        os.ftruncate(self.page_fd, shared.PAGE_SIZE)
+        self._page = mmap.mmap(self.page_fd, shared.PAGE_SIZE)
+        self._page[shared.PAGE_TABLE : shared.PAGE_TABLE + len(table)] = table
+        self._spin_ns = SPIN_NS if len(os.sched_getaffinity(0)) > 1 else 0
+        self._set_word(shared.PAGE_GRANTS, grants)
+        self._set_word(shared.PAGE_SPIN, GUEST_SPIN if self._spin_ns else 0)
+        self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poller = lib.poller_new(ffi.from_buffer(self._page), CAPACITY)
+        if self._poller == ffi.NULL:
+            raise MemoryError("no memory for the submission poller")
+        self._found = ffi.new("uint32_t[]", BATCH)
+        self._submitters: list[Submitter | None] = [None] * CAPACITY
+        self._free = list(range(CAPACITY - 1, -1, -1))
+        self._scheduled = False
+        self.wakeups = 0
+        lib.poller_sleep(self._poller, self._found, BATCH)
+        self._loop.add_reader(self.doorbell, self._rung)
+
+    def _set_word(self, offset: int, value: int) -> None:
+        self._page[offset : offset + 4] = value.to_bytes(4, "little")
+
+    def read_only_page(self) -> int:
+        """A descriptor of the kernel's page that can't be mapped for writing. The caller closes it."""
+        return os.open(f"/proc/self/fd/{self.page_fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    # -- slots -----------------------------------------------------------------
+
+    def watch(self, submitter: Submitter, memory: mmap.mmap, index: int) -> int:
+        """Begin to look for entries in slot ``index`` of a channel's ``memory``; the handle to complete them with."""
+        handle = self._free.pop()
+        self._submitters[handle] = submitter
+        slot = ffi.from_buffer(memory) + index * shared.SLOT_SIZE
+        lib.poller_add(self._poller, handle, slot)
+        return handle
+
+    def forget(self, handle: int) -> None:
+        """Stop looking at a slot. Must come before its channel's memory is closed."""
+        lib.poller_remove(self._poller, handle)
+        self._submitters[handle] = None
+        self._free.append(handle)
+
+    def complete(self, handle: int, result: int, operations: int, flags: int) -> None:
+        """Send a completion to the thread behind ``handle`` and wake it if it sleeps."""
+        lib.poller_complete(self._poller, handle, result, operations, flags)
+        if not self._scheduled:
+            self._schedule()
+
+    # -- the loop ----------------------------------------------------------------
+
+    def _rung(self) -> None:
+        self.wakeups += 1
+        try:
+            os.eventfd_read(self.doorbell)
+        except BlockingIOError:
+            pass
+        if not self._scheduled:
+            self._serve()
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._scheduled_serve)
+
+    def _scheduled_serve(self) -> None:
+        self._scheduled = False
+        self._serve()
+
+    def _serve(self) -> None:
+        """Serve guests until none has anything to say, or a time slice is over."""
+        self._scheduled = True  # completions sent from here need no other turn
+        end = time.monotonic_ns() + SLICE_NS
+        poller, found = self._poller, self._found
+        lib.poller_wake(poller)
+        while time.monotonic_ns() < end:
+            count = lib.poller_scan(poller, found, BATCH)
+            if not count:
+                if self.scheduler.busy:
+                    break
+                count = lib.poller_spin(poller, found, BATCH, self._spin_ns) if self._spin_ns else 0
+                if not count:
+                    count = lib.poller_sleep(poller, found, BATCH)
+                    if not count:
+                        self._scheduled = False
+                        return
+            self._dispatch(count)
+            self.scheduler.run_ready()
+        self._schedule()
+
+    def _dispatch(self, count: int) -> None:
+        for i in range(count):
+            submitter = self._submitters[self._found[i]]
+            if submitter is not None:
+                submitter.submitted()
+
+    def close(self) -> None:
+        """Stop. No slot may be watched any more."""
+        self._loop.remove_reader(self.doorbell)
+        lib.poller_free(self._poller)
+        self._poller = ffi.NULL
+        os.close(self.doorbell)
+        self._page.close()
+        os.close(self.page_fd)

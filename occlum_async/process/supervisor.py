@@ -1,0 +1,186 @@
+"""The host side's root: the supervisor process, the zygote that all guests are forks of, and a pool of ready stubs."""
+
+from __future__ import annotations
+
+import array
+import logging
+import os
+import socket
+import subprocess
+from collections import deque
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
+
+from ..abi import shared
+from ..abi.errors import SyscallError
+from ..errors import HostUnsupported
+from ..fs.mutex import Mutex
+from ..sched.strand import Scheduler
+from . import hoststat
+from .channel import Channel
+from .guest import GuestGone, GuestThread, HostProcess
+from .submissions import Submissions
+
+log = logging.getLogger(__name__)
+
+POOL = 2  # stubs kept ready for exec
+START_TIMEOUT = 10.0
+CLONE_PARENT = 0x8000
+_SECCOMP_FAILED = 108  # the zygote's exit status, see native/shim/guest.c
+_MMAP, _PROT_NONE, _MAP_PRIVATE_ANONYMOUS = 9, 0, 0x22
+
+
+class Supervisor:
+    """Starts the host processes of one LibOS, and ends them all."""
+
+    def __init__(self, scheduler: Scheduler, submissions: Submissions) -> None:
+        self.scheduler = scheduler
+        self.submissions = submissions
+        self.hosts: set[HostProcess] = set()
+        self.map_top = 0  # below here the host maps what has no address
+        self.vdso = 0
+        self._pool: deque[GuestThread] = deque()
+        self._refilling = False
+        self._zygote_mutex = Mutex()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Start the supervisor and the zygote. ``HostUnsupported`` when this host can't run guests."""
+        channel = Channel()
+        self._spawn(channel)
+        host = HostProcess(self, channel)
+        self._zygote = GuestThread(self.submissions, host, 0)
+        timer = self.scheduler.loop.call_later(START_TIMEOUT, self._zygote.abandon)
+        try:
+            await self._zygote.receive()
+            host.greet()
+        except (SyscallError, GuestGone):
+            self._process.kill()
+            raise HostUnsupported(
+                "the first guest did not start: this host forbids seccomp filters or io between processes",
+                "run `python -m occlum_async check`",
+            ) from None
+        finally:
+            timer.cancel()
+        channel.handed_over()
+        self.hosts.add(host)
+        await self._measure(host.pid)
+        self._refill()
+
+    def _spawn(self, channel: Channel) -> None:
+        """Start the supervisor and send it the zygote's descriptors."""
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._process = subprocess.Popen(
+            [shim_path()], stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={}, cwd="/"
+        )
+        theirs.close()
+        page = self.submissions.read_only_page()
+        self._send([self.submissions.doorbell, channel.fd, channel.guest_socket.fileno(), page])
+        os.close(page)
+
+    def _send(self, fds: list[int]) -> None:
+        self._control.sendmsg([b"s"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+
+    async def _measure(self, pid: int) -> None:
+        """Learn where the host maps things in the zygote, and so in every guest."""
+        for mapping in hoststat.mappings(pid):
+            if mapping.path == b"[vdso]":
+                self.vdso = mapping.start
+        self._zygote.operation(shared.OP_CALL, _MMAP, 0, 4096, _PROT_NONE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
+        self.map_top = await self._zygote.operate() + 4096
+        self._zygote.operation(shared.OP_CALL, 11, self.map_top - 4096, 4096)  # munmap
+
+    def is_parent_of(self, pid: int) -> bool:
+        """Whether ``pid`` is a guest of ours: every guest is the supervisor's child."""
+        return hoststat.parent_of(pid) == self._process.pid
+
+    # -- stubs -------------------------------------------------------------------
+
+    async def take_stub(self) -> GuestThread:
+        """A fresh host process that waits for its program: it has a pending entry, so operations can be sent."""
+        while self._pool:
+            stub = self._pool.popleft()
+            self._refill()
+            if not stub.host.dead:
+                return stub
+        stub = await self._make_stub()
+        self._refill()
+        return stub
+
+    async def _make_stub(self) -> GuestThread:
+        async with self._zygote_mutex.hold(self.scheduler):
+            stub = await self.fork(self._zygote, CLONE_PARENT, 0, 0)
+        await stub.receive()
+        stub.host.greet()
+        return stub
+
+    def _refill(self) -> None:
+        if not self._refilling:
+            self._refilling = True
+            self.scheduler.spawn(self._fill_pool())
+
+    async def _fill_pool(self) -> None:
+        try:
+            while len(self._pool) < POOL and not self._closed:
+                self._pool.append(await self._make_stub())
+        except (SyscallError, GuestGone, OSError) as error:
+            if not self._closed:
+                log.warning("could not prepare a host process: %s", error)
+        finally:
+            self._refilling = False
+
+    async def fork(self, parent: GuestThread, flags: int, stack: int, tls: int) -> GuestThread:
+        """Fork ``parent``'s host process (``flags`` without CLONE_VM). The child's first entry is its hello.
+
+        Raises ``SyscallError`` when the host refuses.
+        """
+        channel = Channel()
+        host = HostProcess(self, channel)
+        child = GuestThread(self.submissions, host, parent.index)
+        try:
+            async with parent.host.descriptors.hold(self.scheduler):
+                parent.channel.send_descriptors([channel.fd, channel.guest_socket.fileno()])
+                parent.operation(shared.OP_RECEIVE, 2)
+                parent.operation(shared.OP_CLONE, flags, parent.index, stack, tls)
+                parent.operation(shared.OP_DROP)
+                result = await parent.operate()
+            if result < 0:
+                raise SyscallError(-result)
+        except BaseException:
+            child.detach()
+            channel.close()
+            raise
+        channel.handed_over()
+        self.hosts.add(host)
+        return child
+
+    # -- the end -----------------------------------------------------------------
+
+    def reap(self, pidfd: int) -> None:
+        """Let the supervisor wait for a guest that has ended."""
+        with suppress(OSError):
+            self._send([pidfd])
+
+    def forget(self, host: HostProcess) -> None:
+        """``host`` is gone."""
+        self.hosts.discard(host)
+
+    def close(self) -> None:
+        """End every guest: the supervisor kills its process group when its control socket closes."""
+        self._closed = True
+        for host in tuple(self.hosts):
+            host.doomed = True
+        self._control.close()
+        self._process.wait()
+        for host in tuple(self.hosts):
+            host.vanish()
+
+
+def shim_path() -> Path:
+    """The shim's file; ``HostUnsupported`` when the package was not built."""
+    path = resources.files("occlum_async").joinpath("_native", "shim")
+    with resources.as_file(path) as file:
+        if not os.access(file, os.X_OK):
+            raise HostUnsupported(f"{file} is missing or not executable", "build it: `pip install .` needs gcc")
+        return file
