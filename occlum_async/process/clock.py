@@ -31,7 +31,7 @@ class Clock(Protocol):
         """Nanoseconds of CLOCK_BOOTTIME."""
         ...
 
-    def call_at(self, deadline: int, callback: Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """Call ``callback`` once the monotonic clock has reached ``deadline``, never before."""
         ...
 
@@ -41,7 +41,7 @@ class _HostAlarm:
 
     __slots__ = ("_callback", "_clock", "_deadline", "_handle")
 
-    def __init__(self, clock: HostClock, deadline: int, callback: Callable[[], None]) -> None:
+    def __init__(self, clock: HostClock, deadline: int, callback: Callable[[], object]) -> None:
         self._clock = clock
         self._deadline = deadline
         self._callback = callback
@@ -83,7 +83,7 @@ class HostClock:
         """Nanoseconds of CLOCK_BOOTTIME."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
-    def call_at(self, deadline: int, callback: Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """See ``Clock.call_at``."""
         return _HostAlarm(self, deadline, callback)
 
@@ -91,7 +91,7 @@ class HostClock:
 class _ManualAlarm:
     __slots__ = ("callback",)
 
-    def __init__(self, callback: Callable[[], None] | None) -> None:
+    def __init__(self, callback: Callable[[], object] | None) -> None:
         self.callback = callback
 
     def cancel(self) -> None:
@@ -119,7 +119,7 @@ class ManualClock:
         """Nanoseconds of CLOCK_BOOTTIME: this machine never slept."""
         return self._now
 
-    def call_at(self, deadline: int, callback: Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """See ``Clock.call_at``."""
         alarm = _ManualAlarm(callback)
         heapq.heappush(self._alarms, (deadline, next(self._order), alarm))

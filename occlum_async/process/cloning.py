@@ -9,6 +9,7 @@ from ..abi.errors import SyscallError
 from ..abi.signals import SIGCHLD
 from ..fs.credentials import CAP_SYS_ADMIN, CAP_SYS_RESOURCE
 from . import family
+from .identity import SECBIT_KEEP_CAPS
 from .limits import RLIMIT_NPROC
 from .process import Process
 from .thread import Thread
@@ -69,7 +70,6 @@ def clone(thread: Thread, flags: int, exit_signal: int) -> Thread:
     child.name = thread.name
     child.scheduling = thread.scheduling.copy()
     child.no_new_privs = thread.no_new_privs
-    child.keep_capabilities = thread.keep_capabilities
     child.signals.blocked = thread.signals.blocked
     if not flags & CLONE_VM or flags & CLONE_VFORK:
         child.signals.altstack = thread.signals.altstack
@@ -102,6 +102,7 @@ def _new_process(thread: Thread, pid: int, flags: int, exit_signal: int) -> Proc
     process.environment = old.environment
     process.dumpable = old.dumpable
     process.personality = old.personality
+    process.huge_pages_disabled = old.huge_pages_disabled
     process.oom_score_adj = old.oom_score_adj
     process.group = old.group
     process.group.members.add(process)
@@ -151,7 +152,10 @@ def enter_program(thread: Thread, name: bytes, credentials: Credentials | None =
     thread.reset_for_exec()
     thread.set_name(name)
     process.dumpable = True
-    if credentials is not None and credentials != thread.credentials:
+    credentials = (credentials or thread.credentials).with_(
+        securebits=(credentials or thread.credentials).securebits & ~SECBIT_KEEP_CAPS
+    )
+    if credentials != thread.credentials:
         if (credentials.euid, credentials.egid) != (thread.credentials.euid, thread.credentials.egid):
             process.dumpable = False
             thread.parent_death_signal = 0

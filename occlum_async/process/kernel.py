@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Config:
     hostname: str = "libos"
     memory: int = 1 << 30
     pids: int = MAX_TASKS
-    cpus: int = 1
+    cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()

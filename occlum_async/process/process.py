@@ -51,6 +51,7 @@ class Process:
         self.child_subreaper = False
         self.dumpable = True
         self.personality = 0
+        self.huge_pages_disabled = False  # PR_SET_THP_DISABLE
         self.oom_score_adj = 0
         # Usage: of threads and children that have ended; and the last known of the whole, for a zombie.
         self.children_usage = NO_USAGE
@@ -59,6 +60,7 @@ class Process:
         self.stop_signal = 0
         self.stop_report = 0
         self.continue_report = False
+        self._stop_told = False  # the parent has been sent CLD_STOPPED
         self.exiting = False
         self.zombie = False
         self.reaped = False
@@ -167,7 +169,8 @@ class Process:
         self._tell_when_stopped()
 
     def _tell_when_stopped(self) -> None:
-        if self.stopped and not self.stop_report and self.threads:
+        if self.stopped and not self._stop_told and self.threads:
+            self._stop_told = True
             self.stop_report = self.stop_signal
             family.tell_parent_of_stop(self, abi.CLD_STOPPED, self.stop_signal)
 
@@ -178,6 +181,7 @@ class Process:
         whole = self.stopped
         self.stop_signal = 0
         self.stop_report = 0
+        self._stop_told = False
         for thread in self.threads.values():
             thread.stopped = False
             thread.recalculate()

@@ -59,6 +59,11 @@ class ProcessTable:
             raise SyscallError(errno.ESRCH)
         return thread
 
+    def task(self, tid: int) -> Thread:
+        """The thread of that tid, or the first one of a zombie; ESRCH."""
+        thread = self.threads.get(tid)
+        return thread if thread is not None else self.find(tid).leader
+
     def allocate(self) -> int:
         """A free number for one task more; EAGAIN at the limit."""
         if self.tasks >= self.limit:

@@ -66,7 +66,6 @@ class Thread:
         self.scheduling = Scheduling()
         self.start_time = process.kernel.clock.monotonic()
         self.no_new_privs = False
-        self.keep_capabilities = False
         self.parent_death_signal = 0
         self.clear_child_tid = 0  # set_tid_address(2)
         self.robust_list = (0, 0)  # set_robust_list(2): head, length
@@ -182,7 +181,6 @@ class Thread:
         self.signals.altstack = NO_ALTSTACK
         self.clear_child_tid = 0
         self.robust_list = (0, 0)
-        self.keep_capabilities = False
         self.restart_deadline = None
 
     def exit(self, status: int = 0) -> None:

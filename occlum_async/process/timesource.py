@@ -40,7 +40,7 @@ class TimeSource(Protocol):
         """The time."""
         ...
 
-    def call_at(self, deadline: int, callback: Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """Call ``callback`` when the clock has reached ``deadline``."""
         ...
 
@@ -54,7 +54,7 @@ class WallSource:
         self._clock = clock
         self.now = now
 
-    def call_at(self, deadline: int, callback: Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """See ``TimeSource.call_at``."""
         return self._clock.call_at(self._clock.monotonic() + max(deadline - self.now(), 0), callback)
 
@@ -64,7 +64,7 @@ class _CpuAlarm:
 
     __slots__ = ("_alarm", "_callback", "_deadline", "_source")
 
-    def __init__(self, source: CpuSource, deadline: int, callback: Callable[[], None]) -> None:
+    def __init__(self, source: CpuSource, deadline: int, callback: Callable[[], object]) -> None:
         self._source = source
         self._deadline = deadline
         self._callback = callback
@@ -99,7 +99,7 @@ class CpuSource:
         self.now = now
         self.parallelism = parallelism
 
-    def call_at(self, deadline: int, callback: Callable[[], None]) -> Alarm:
+    def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """See ``TimeSource.call_at``."""
         return _CpuAlarm(self, deadline, callback)
 
