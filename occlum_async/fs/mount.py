@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 from ..abi.errors import SyscallError
 from ..abi.stat import makedev
@@ -135,6 +136,8 @@ class MountNamespace:
     def __init__(self, root_fs: FileSystem, flags: int = 0, source: bytes = b"rootfs", locked: int = 0) -> None:
         self.root = Mount(root_fs, Dentry(b"", None, root_fs.root), flags, source, locked)
         self.mounts: list[Mount] = [self.root]
+        # Where memfds live (``fs.memfd.MemoryFiles``); made on first use.
+        self.memory_files: Any = None
 
     def __iter__(self) -> Iterator[Mount]:
         return iter(self.mounts)

@@ -184,7 +184,9 @@ async def _make_file(caller: Any, location: Location, kind: int, flags: int) -> 
     if kind == S_IFIFO:
         from ..io.fifo import open_fifo
 
-        fifo: File = await open_fifo(inode.attached, caller.scheduler, status)
+        fifo: File = await open_fifo(
+            inode.attached, caller.scheduler, status, location.getattr, lambda: os.fsdecode(location.path())
+        )
         return fifo
     return await open_device(inode, flags, caller)
 
