@@ -220,7 +220,7 @@ class Folder(Directory):
         bits = mode if mode is not None else 0o444 if store is None else 0o644
         parent.children[name] = TextFile(self.fs, parent.below(name), produce, store, bits)
 
-    def link(self, path: bytes, target: bytes) -> None:
+    def add_link(self, path: bytes, target: bytes) -> None:
         """A symbolic link at ``path`` below this folder."""
         directory, _, name = path.rpartition(b"/")
         parent = self.folder(directory)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..abi.signals import SIG_IGN, SIGCHLD
 from ..fs.credentials import Credentials
+from ..io.tty.registry import Terminals
 from ..sched.strand import Scheduler
 from .clock import Clock, HostClock
 from .jobs import Jobs
@@ -66,8 +67,12 @@ class Stats:
 class Kernel:
     """One LibOS. ``init`` is pid 1: the LibOS's own reaper, the parent of all that is spawned from outside.
 
-    ``mounts``, ``boundary``, ``ipc``, ``network`` and ``syscall_table`` are set by who boots the LibOS.
+    ``terminals`` are its ptys and its console. ``mounts``, ``boundary``, ``ipc``, ``network`` and
+    ``syscall_table`` are set by who boots the LibOS.
     """
+
+    release = RELEASE
+    version = VERSION
 
     def __init__(self, scheduler: Scheduler, config: Config | None = None, clock: Clock | None = None) -> None:
         self.scheduler = scheduler
@@ -81,6 +86,7 @@ class Kernel:
         self.accounts = UserAccounts()
         self.processes = ProcessTable(self.config.pids)
         self.jobs = Jobs(self)
+        self.terminals = Terminals(scheduler, self.jobs)
         self.mounts: Any = None
         self.boundary: Any = None
         self.ipc: Any = None
