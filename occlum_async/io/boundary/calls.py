@@ -133,7 +133,7 @@ class HostCalls:
             raise self.refuse("open", fd)
         return fd
 
-    def open_folder(self, path: bytes, flags: int = os.O_PATH | os.O_DIRECTORY) -> int:
+    def open_start(self, path: bytes, flags: int) -> int:
         """Open a path that the configuration named (the start of a tree), symbolic links followed."""
         return self.call("open", os.open, path, flags | os.O_CLOEXEC)
 
