@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 from ...io.boundary import Boundary
 from ..inode import FileSystem, StatFs
-from .handles import Handles
+from .handles import READ, Handles
 from .inode import HostInode
 from .view import View
 
@@ -16,7 +16,7 @@ MAX_DEVICES = 4096
 
 
 class HostFs(FileSystem):
-    """The tree below ``folder``.
+    """The tree below ``folder``, which may also be a single file.
 
     ``validity`` is for how many seconds attributes may be answered from memory; None: for ever, the caller
     promises that nobody changes the tree, and the VFS then caches names as well. ``owner`` is who the files
@@ -50,10 +50,17 @@ class HostFs(FileSystem):
         self._host = (os.geteuid(), os.getegid())
         self._devices: dict[int, int] = {}
         self._inodes: WeakValueDictionary[tuple[int, int], HostInode] = WeakValueDictionary()
-        fd = boundary.open_folder(os.fsencode(folder), os.O_RDONLY | os.O_DIRECTORY)
+        fd = boundary.open_start(os.fsencode(folder), os.O_PATH)
+        stat = boundary.fstat(fd)
+        rights = 0
+        if modes.S_ISDIR(stat.st_mode):
+            boundary.close(fd)
+            fd = boundary.open_start(os.fsencode(folder), os.O_RDONLY | os.O_DIRECTORY)
+            stat = boundary.fstat(fd)
+            rights = READ
         self._root_fd = fd
-        root = HostInode(self, None, b"", boundary.fstat(fd), view)
-        root.attach_root(fd)
+        root = HostInode(self, None, b"", stat, view)
+        root.attach_root(fd, rights)
         self._inodes[root.identity] = root
         self.root: HostInode = root
 

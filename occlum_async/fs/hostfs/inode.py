@@ -162,9 +162,9 @@ class HostInode(Inode):
 
     # -- descriptors -----------------------------------------------------------------
 
-    def attach_root(self, fd: int) -> None:
+    def attach_root(self, fd: int, rights: int) -> None:
         """Make ``fd`` the root's own descriptor, for as long as the file system is mounted."""
-        self._install(fd, READ)
+        self._install(fd, rights)
         self._pin()
 
     def detach_root(self) -> None:
