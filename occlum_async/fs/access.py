@@ -7,10 +7,10 @@ Paths are ``str``, seen from the root of the mounts. Errors are ``OSError`` and 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..abi.errors import SyscallError
 from ..abi.stat import Stat
@@ -32,12 +32,12 @@ R = TypeVar("R")
 
 
 def _reporting(
-    method: Callable[Concatenate[FileAccess, str, P], Awaitable[R]],
-) -> Callable[Concatenate[FileAccess, str, P], Awaitable[R]]:
+    method: Callable[Concatenate[FileAccess, str, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[FileAccess, str, P], Coroutine[Any, Any, R]]:
     """Turn a ``SyscallError`` into the ``OSError`` that names the path."""
 
     @wraps(method)
-    async def call(self: FileAccess, path: str, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def call(self: FileAccess, path: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await method(self, path, *args, **kwargs)
         except SyscallError as error:

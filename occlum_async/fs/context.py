@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 from weakref import WeakSet
 
 from ..sched.strand import Scheduler
@@ -14,7 +14,7 @@ class FsContext:
     """Shared by threads (CLONE_FS), copied by fork. ``users`` counts the threads that refer to it."""
 
     # Every context that exists: umount(2) must know whether somebody stands in the mount.
-    all: WeakSet[FsContext] = WeakSet()
+    all: ClassVar[WeakSet[FsContext]] = WeakSet()
 
     def __init__(self, root: Location, cwd: Location | None = None, umask: int = 0o022) -> None:
         self.root = root

@@ -30,7 +30,7 @@ class Dentry:
     clock's mark. ``version`` of a directory's dentry counts the changes of its names (not of the cache).
     """
 
-    __slots__ = ("name", "parent", "inode", "children", "mounted", "used", "version", "deleted", "__weakref__")
+    __slots__ = ("__weakref__", "children", "deleted", "inode", "mounted", "name", "parent", "used", "version")
 
     def __init__(self, name: bytes, parent: Dentry | None, inode: Inode | None) -> None:
         self.name = name

@@ -72,7 +72,7 @@ class Inotify(File):
             raise SyscallError(errno.EMFILE)
         super().__init__(scheduler, os.O_RDONLY | flags & os.O_NONBLOCK)
         watched.instances += 1
-        self.watches: dict[int, Watch] = {}
+        self.by_descriptor: dict[int, Watch] = {}
         self.queue: deque[tuple[int, int, int, bytes]] = deque()
         self._last = 0
 
@@ -83,7 +83,7 @@ class Inotify(File):
         return Stat(0o600, 0, 0)
 
     def close(self) -> None:
-        for watch in list(self.watches.values()):
+        for watch in list(self.by_descriptor.values()):
             self._forget(watch)
         watched.instances -= 1
 
@@ -92,7 +92,7 @@ class Inotify(File):
 
     def add(self, inode: Inode, mask: int) -> int:
         """inotify_add_watch(2) for an inode; the watch descriptor."""
-        known: Watch | None = next((w for w in self.watches.values() if w.inode is inode), None)
+        known: Watch | None = next((w for w in self.by_descriptor.values() if w.inode is inode), None)
         if known is not None:
             if mask & IN_MASK_CREATE:
                 raise SyscallError(errno.EEXIST)
@@ -102,14 +102,14 @@ class Inotify(File):
             raise SyscallError(errno.ENOSPC)
         self._last += 1
         watch = Watch(self, self._last, inode, mask)
-        self.watches[watch.descriptor] = watch
+        self.by_descriptor[watch.descriptor] = watch
         inode.attached.setdefault("watches", []).append(watch)
         watched.count += 1
         return watch.descriptor
 
     def remove(self, descriptor: int) -> None:
         """inotify_rm_watch(2)."""
-        watch = self.watches.get(descriptor)
+        watch = self.by_descriptor.get(descriptor)
         if watch is None:
             raise SyscallError(errno.EINVAL)
         self.drop(watch)
@@ -120,7 +120,7 @@ class Inotify(File):
         self.push(watch.descriptor, IN_IGNORED, 0, b"")
 
     def _forget(self, watch: Watch) -> None:
-        del self.watches[watch.descriptor]
+        del self.by_descriptor[watch.descriptor]
         watches = watch.inode.attached["watches"]
         watches.remove(watch)
         if not watches:

@@ -143,7 +143,7 @@ def _circle(owner: object, blocker: RecordLock) -> bool:
 class FlockState:
     """flock(2)'s state of one inode: who holds it, shared or alone."""
 
-    __slots__ = ("holders", "exclusive", "waiters")
+    __slots__ = ("exclusive", "holders", "waiters")
 
     def __init__(self) -> None:
         self.holders: set[File] = set()

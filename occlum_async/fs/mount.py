@@ -62,8 +62,18 @@ class Mount:
     """
 
     __slots__ = (
-        "fs", "root", "flags", "source", "parent", "mountpoint", "id", "files", "locked", "expiring",
-        "readonly", "__weakref__",
+        "__weakref__",
+        "expiring",
+        "files",
+        "flags",
+        "fs",
+        "id",
+        "locked",
+        "mountpoint",
+        "parent",
+        "readonly",
+        "root",
+        "source",
     )  # fmt: skip
 
     def __init__(self, fs: FileSystem, root: Dentry, flags: int = 0, source: bytes = b"none", locked: int = 0) -> None:

@@ -154,7 +154,7 @@ def _split(path: bytes) -> tuple[list[bytes], bool]:
 
 
 def _up(dentry: Dentry, mount: Mount, root: Location, flags: int) -> tuple[Dentry, Mount]:
-    """"..": stays at the root, leaves a mount at its root."""
+    """The way of "..": stays at the root, leaves a mount at its root."""
     if dentry is root.dentry and mount is root.mount:
         if flags & BENEATH:
             raise SyscallError(errno.EXDEV)

@@ -45,9 +45,7 @@ def _owner(directory: Inode, mode: int, credentials: Credentials) -> tuple[int, 
     return mode, credentials if gid == credentials.fsgid else credentials.with_(fsgid=gid)
 
 
-async def make_node(
-    caller: Caller, path: bytes, mode: int, rdev: int = 0, start: Location | None = None
-) -> Location:
+async def make_node(caller: Caller, path: bytes, mode: int, rdev: int = 0, start: Location | None = None) -> Location:
     """mknod(2): a regular file, FIFO, socket or device node, by ``mode``'s format; the umask applies."""
     kind = mode & S_IFMT or S_IFREG
     if kind == S_IFDIR:
@@ -138,9 +136,7 @@ def may_link_descriptor(credentials: Credentials) -> bool:
 def _covered(found: Found) -> bool:
     """Whether something is mounted at the name that a walk ended in."""
     location = found.location
-    return location is not None and (
-        location.mount is not found.parent.mount or location.dentry.mounted is not None
-    )
+    return location is not None and (location.mount is not found.parent.mount or location.dentry.mounted is not None)
 
 
 async def _victim(caller: Caller, found: Found) -> tuple[Dentry, Inode]:

@@ -116,9 +116,7 @@ async def _create(caller: Caller, found: Found, mode: int) -> Location | None:
     return Location(dentry, parent.mount)
 
 
-async def _open_tmpfile(
-    caller: Caller, path: bytes, flags: int, mode: int, start: Location | None, how: int
-) -> File:
+async def _open_tmpfile(caller: Caller, path: bytes, flags: int, mode: int, start: Location | None, how: int) -> File:
     if flags & O_TMPFILE != O_TMPFILE or flags & os.O_ACCMODE == os.O_RDONLY or flags & os.O_CREAT:
         raise SyscallError(errno.EINVAL)
     location = (await walk(caller, path, start, how | DIRECTORY)).location

@@ -59,7 +59,7 @@ class Quota:
 class Pages:
     """The data of one file. Invariant: ``charged`` pages of ``quota`` are ours until we are gone."""
 
-    __slots__ = ("quota", "small", "fd", "size", "charged")
+    __slots__ = ("charged", "fd", "quota", "size", "small")
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota

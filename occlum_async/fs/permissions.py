@@ -66,9 +66,9 @@ def check_create(directory: Inode, credentials: Credentials) -> None:
 def check_delete(directory: Inode, inode: Inode, credentials: Credentials) -> None:
     """The right to remove the name of ``inode``; EPERM in somebody else's sticky directory."""
     check(directory, credentials, MAY_WRITE | MAY_EXEC)
-    if directory.mode & S_ISVTX and credentials.fsuid not in (inode.uid, directory.uid):
-        if not credentials.capable(CAP_FOWNER):
-            raise SyscallError(errno.EPERM)
+    foreign = credentials.fsuid not in (inode.uid, directory.uid) and not credentials.capable(CAP_FOWNER)
+    if foreign and directory.mode & S_ISVTX:
+        raise SyscallError(errno.EPERM)
 
 
 def owns(inode: Inode, credentials: Credentials) -> bool:
@@ -97,9 +97,10 @@ def new_group(directory: Inode, mode: int, credentials: Credentials) -> tuple[in
         return mode, credentials.fsgid
     if mode & S_IFMT == S_IFDIR:
         mode |= S_ISGID
-    elif mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP:
-        if not credentials.in_group(directory.gid) and not credentials.capable(CAP_FSETID):
-            mode &= ~S_ISGID
+    elif mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP and not (
+        credentials.in_group(directory.gid) or credentials.capable(CAP_FSETID)
+    ):
+        mode &= ~S_ISGID
     return mode, directory.gid
 
 

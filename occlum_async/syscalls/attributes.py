@@ -121,9 +121,7 @@ async def utimes(thread: Thread, path: Path, times: Annotated[UserPointer, Struc
 
 
 @syscall(261)
-async def futimesat(
-    thread: Thread, dirfd: Fd, path: OptionalPath, times: Annotated[UserPointer, StructIn(32)]
-) -> None:
+async def futimesat(thread: Thread, dirfd: Fd, path: OptionalPath, times: Annotated[UserPointer, StructIn(32)]) -> None:
     await _utimes(thread, dirfd, path, times)
 
 
@@ -141,7 +139,9 @@ def _attribute(name: UserPointer) -> bytes:
     return text
 
 
-async def _set(thread: Thread, location: Location, name: UserPointer, value: UserPointer, size: int, flags: int) -> None:
+async def _set(
+    thread: Thread, location: Location, name: UserPointer, value: UserPointer, size: int, flags: int
+) -> None:
     if size > attributes.XATTR_SIZE_MAX:
         raise SyscallError(errno.E2BIG)
     data = value.read(size) if size else b""

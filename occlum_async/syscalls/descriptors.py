@@ -21,8 +21,8 @@ from ..fs.regular import PathFile, RegularFile
 from ..io.file import File
 from ..io.pipe import PipeFile
 from ..process.thread import Thread
-from .ownersignals import set_async, set_owner
 from .at import start_of
+from .ownersignals import set_async, set_owner
 from .table import syscall
 
 O_KNOWN = 0o37777703 | os.O_CLOEXEC
@@ -171,9 +171,9 @@ async def fcntl(thread: Thread, fd: Fd, command: UInt, argument: Pointer) -> int
 
 
 def _set_status(thread: Thread, file: File, flags: int) -> int:
-    if flags & os.O_NOATIME and not file.flags & os.O_NOATIME and file.location is not None:
-        if not owns(file.location.inode, thread.credentials):
-            raise SyscallError(errno.EPERM)
+    gains_noatime = flags & os.O_NOATIME and not file.flags & os.O_NOATIME and file.location is not None
+    if gains_noatime and not owns(file.location.inode, thread.credentials):
+        raise SyscallError(errno.EPERM)
     if (flags ^ file.flags) & os.O_ASYNC:
         set_async(thread, file, bool(flags & os.O_ASYNC))
     file.flags = file.flags & ~SETTABLE | flags & SETTABLE
@@ -211,7 +211,7 @@ def _control(thread: Thread, file: File, command: int, argument: UserPointer) ->
         if not isinstance(file, PipeFile):
             raise SyscallError(errno.EBADF)
         if command == F_GETPIPE_SZ:
-            return file.pipe_size()
+            return file.pipe_size
         return file.set_pipe_size(argument.address & 0xFFFFFFFF, thread.credentials.capable(CAP_SYS_RESOURCE))
     elif command == F_ADD_SEALS:
         memfd.add_seals(file, argument.address & 0xFFFFFFFF)
@@ -259,7 +259,7 @@ async def _get_lock(thread: Thread, file: File, argument: UserPointer, owned: bo
     if lock.type == locks.UNLOCK or file.location is None:
         raise SyscallError(errno.EINVAL)
     blocker = locks.record_locks(file.location.inode).conflict(lock)
-    kind, whence, start, length, pid = argument.unpack(FLOCK)
+    _, whence, start, length, pid = argument.unpack(FLOCK)
     if blocker is None:
         argument.pack(FLOCK, locks.UNLOCK, whence, start, length, pid)
     else:

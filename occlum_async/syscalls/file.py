@@ -126,9 +126,7 @@ async def write(thread: Thread, fd: Fd, buf: Annotated[Buffer, In("count")], cou
 
 
 @syscall(17)
-async def pread64(
-    thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], count: Size, offset: Long
-) -> int:
+async def pread64(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], count: Size, offset: Long) -> int:
     return await _pread(thread, fd, buf, offset)
 
 
@@ -143,9 +141,7 @@ async def _pread(thread: Thread, fd: int, buf: UserBuffer, offset: int) -> int:
 
 
 @syscall(18)
-async def pwrite64(
-    thread: Thread, fd: Fd, buf: Annotated[Buffer, In("count")], count: Size, offset: Long
-) -> int:
+async def pwrite64(thread: Thread, fd: Fd, buf: Annotated[Buffer, In("count")], count: Size, offset: Long) -> int:
     return await _pwrite(thread, fd, buf, offset)
 
 

@@ -119,9 +119,7 @@ async def readlink(thread: Thread, path: Path, buf: Annotated[Buffer, Out("size"
 
 
 @syscall(267)
-async def readlinkat(
-    thread: Thread, dirfd: Fd, path: Path, buf: Annotated[Buffer, Out("size")], size: Int
-) -> int:
+async def readlinkat(thread: Thread, dirfd: Fd, path: Path, buf: Annotated[Buffer, Out("size")], size: Int) -> int:
     return await _readlink(thread, dirfd, path, buf, size)
 
 
@@ -153,9 +151,12 @@ async def fstatfs(thread: Thread, fd: Fd, buf: StatFsBuffer) -> None:
 
 @syscall(303)
 async def name_to_handle_at(
-    thread: Thread, dirfd: Fd, path: Path, handle: Annotated[UserPointer, StructOut(8)], mount_id: Annotated[
-        UserPointer, StructOut(4)
-    ], flags: Int
+    thread: Thread,
+    dirfd: Fd,
+    path: Path,
+    handle: Annotated[UserPointer, StructOut(8)],
+    mount_id: Annotated[UserPointer, StructOut(4)],
+    flags: Int,
 ) -> None:
     check_flags(flags, 0x400 | AT_EMPTY_PATH)
     await resolve(thread, path, start_of(thread, dirfd, path), FOLLOW if flags & 0x400 else 0)
