@@ -17,6 +17,10 @@ DEVICES = b"""Character devices:
 
 Block devices:
 """
+# Hierarchy 0 means: by cgroup2. A Java runtime decides by this file which of the two it asks for its limits.
+CGROUPS = b"#subsys_name\thierarchy\tnum_cgroups\tenabled\n" + b"".join(
+    b"%b\t0\t1\t1\n" % name for name in (b"cpuset", b"cpu", b"cpuacct", b"io", b"memory", b"pids")
+)
 # Facts about a CPU that the LibOS passes on from the host, as programs choose their code by them.
 CPU_FACTS = (
     "vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "cpu MHz", "cache size", "fpu",
@@ -28,6 +32,7 @@ CPU_FACTS = (
 def fill_system(root: Folder, kernel: KernelView, cpuinfo: str) -> None:
     """Add the files to /proc."""
     facts = cpu_facts(cpuinfo)
+    root.add(b"cgroups", CGROUPS)
     root.add(b"cmdline", b"occlum-async\n")
     root.add(b"cpuinfo", lambda: render_cpuinfo(facts, kernel.config.cpus))
     root.add(b"devices", DEVICES)
