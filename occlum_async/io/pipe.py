@@ -19,7 +19,7 @@ from ..abi.errors import Interrupted, SyscallError
 from ..abi.stat import S_IFIFO, Stat
 from ..abi.user import UserPointer
 from ..sched.strand import Scheduler
-from ..sched.waitqueue import WaitQueue
+from ..sched.waitqueue import Waiter, WaitQueue
 from .anonymous import PIPE_DEVICE, put_int
 from .file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, File
 from .tally import Tally
@@ -34,7 +34,6 @@ FIONREAD = 0x541B
 
 READABLE = POLLIN | POLLRDNORM
 WRITABLE = POLLOUT | POLLWRNORM
-ALL_EVENTS = READABLE | WRITABLE | POLLERR | POLLHUP
 
 _numbers = itertools.count(1)
 
@@ -44,7 +43,7 @@ class Packet(bytes):
 
 
 class Pipe:
-    """The ring. Never blocks: whoever wants to wait does it on ``waiters``.
+    """The ring. Never blocks: who wants to read waits on ``readable``, who wants to write on ``writable``.
 
     ``users`` counts the pages that each user's pipes may hold (pipe(7), pipe-user-pages-soft).
     """
@@ -63,7 +62,8 @@ class Pipe:
         # How often each side was opened: what an opener of a FIFO waits for, and what tells a reader
         # that never saw a writer from one whose writers are gone.
         self.reads_opened = self.writes_opened = 0
-        self.waiters = WaitQueue()
+        self.readable = WaitQueue()
+        self.writable = WaitQueue()
         self.partners = WaitQueue()
         self.on_unused: Callable[[], None] | None = None
         if users is not None:
@@ -195,7 +195,7 @@ class Pipe:
             self.users.add(self.uid, slots - self.capacity)
         self.capacity = slots
         if grows:
-            self.waiters.wake(WRITABLE)
+            self.writable.wake(WRITABLE)
         return slots * PAGE
 
     def unused(self) -> None:
@@ -212,13 +212,17 @@ class Pipe:
 class PipeFile(File):
     """One end of a pipe or FIFO, or both (a FIFO opened O_RDWR).
 
-    All ends share one wait queue: the events tell readers and writers apart.
+    All readers share one wait queue and all writers another, so that nobody hears of what his own side does.
     """
 
     def __init__(self, scheduler: Scheduler, flags: int, pipe: Pipe) -> None:
         super().__init__(scheduler, flags)
         self.pipe = pipe
-        self.waiters = pipe.waiters
+        self._forwarders: list[tuple[WaitQueue, Waiter]] = []
+        if flags & os.O_ACCMODE == os.O_RDWR:
+            self._forwarders = [(queue, queue.add(self.waiters.wake)) for queue in (pipe.readable, pipe.writable)]
+        else:
+            self.waiters = pipe.readable if self.readable else pipe.writable
         self.get_stat: Callable[[], Awaitable[Stat]] | None = None
         self.get_path: Callable[[], str] | None = None
         # A reader that found no writer sees no POLLHUP until one has come: pipe.writes_opened then.
@@ -232,12 +236,15 @@ class PipeFile(File):
 
     def close(self) -> None:
         pipe = self.pipe
+        for queue, waiter in self._forwarders:
+            queue.remove(waiter)
         pipe.readers -= self.readable
         pipe.writers -= self.writable
         if not pipe.readers and not pipe.writers:
             pipe.unused()
         elif not pipe.readers or not pipe.writers:
-            pipe.waiters.wake(ALL_EVENTS)
+            pipe.readable.wake(READABLE | POLLERR | POLLHUP)
+            pipe.writable.wake(WRITABLE | POLLERR | POLLHUP)
 
     def reopen(self, flags: int) -> PipeFile:
         """open(2) of /proc/self/fd/N: another description of the same pipe. Never waits."""
@@ -292,7 +299,7 @@ class PipeFile(File):
         was_full = len(pipe.slots) >= pipe.capacity
         data = pipe.take(size)
         if was_full and len(pipe.slots) < pipe.capacity:
-            pipe.waiters.wake(WRITABLE)
+            pipe.writable.wake(WRITABLE)
         return data
 
     async def write(self, data: bytes | memoryview) -> int:
@@ -310,7 +317,7 @@ class PipeFile(File):
             if not pipe.readers:
                 raise SyscallError(errno.EPIPE, signal=SIGPIPE)
             if pipe.put(data, bool(self.flags & os.O_DIRECT)):
-                pipe.waiters.wake(READABLE)
+                pipe.readable.wake(READABLE)
                 return size
             await self.wait_for(WRITABLE)
 
@@ -329,7 +336,7 @@ class PipeFile(File):
                 taken = pipe.put_pages(piece if lasting else memoryview(bytes(piece)), packet)
                 if taken:
                     done += taken
-                    pipe.waiters.wake(READABLE)
+                    pipe.readable.wake(READABLE)
                 else:
                     await self.wait_for(WRITABLE)
             except (SyscallError, Interrupted):

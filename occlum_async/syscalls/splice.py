@@ -141,9 +141,9 @@ async def _pipe_to_pipe(source: PipeFile, target: PipeFile, length: int, nonbloc
     pieces = source.pipe.peek(length)[:free] if keep else source.pipe.remove(length, free)
     target.pipe.slots.extend(pieces)
     target.pipe.room = 0
-    target.waiters.wake(READABLE)
+    target.pipe.readable.wake(READABLE)
     if was_full and not keep:
-        source.waiters.wake(WRITABLE)
+        source.pipe.writable.wake(WRITABLE)
     return sum(map(len, pieces))
 
 
@@ -163,7 +163,7 @@ async def _pipe_to_file(source: PipeFile, target: File, offset: _Offset, length:
         # What could not be passed on is still in the pipe, for the next reader.
         if done < len(data):
             source.pipe.unread(data[done:])
-            source.waiters.wake(READABLE)
+            source.pipe.readable.wake(READABLE)
     offset.advance(done)
     return done
 
@@ -178,7 +178,7 @@ async def _file_to_pipe(source: File, offset: _Offset, target: PipeFile, length:
         if not target.pipe.readers:
             raise SyscallError(errno.EPIPE, signal=SIGPIPE)
         target.pipe.push(data)
-        target.waiters.wake(READABLE)
+        target.pipe.readable.wake(READABLE)
     offset.advance(len(data))
     return len(data)
 
@@ -188,5 +188,5 @@ async def _user_to_pipe(source: UserBuffer, target: PipeFile, nonblocking: bool)
     room = await _wait_room(target, nonblocking)
     data = source.read(min(source.size, room))
     target.pipe.push(data)
-    target.waiters.wake(READABLE)
+    target.pipe.readable.wake(READABLE)
     return len(data)
