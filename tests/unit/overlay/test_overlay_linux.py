@@ -98,9 +98,11 @@ def _mount(kind: str, place: Path, options: str = "mode=755") -> int:
         return 1
 
 
+@pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_agrees_with_linux(name: str, linux_overlay: NativeTree, lower: Path) -> None:
+async def test_agrees_with_linux(name: str, cold: bool, linux_overlay: NativeTree, lower: Path) -> None:
     async with overlay(lower) as tree:
+        tree.cold = cold
         for step in SCENARIOS[name]:
             assert await tree.do(*step) == linux_overlay.do(*step), step
 
@@ -134,8 +136,10 @@ def snapshot(tree: NativeTree, path: str = "/") -> dict[str, object]:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(steps=STEPS)
-async def test_behaves_like_one_directory(steps: list[tuple], tmp_path_factory: pytest.TempPathFactory) -> None:
+@given(steps=STEPS, cold=st.booleans())
+async def test_behaves_like_one_directory(
+    steps: list[tuple], cold: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Except that directories of lower layers can't move (EXDEV), nobody can tell that there are layers."""
     base = tmp_path_factory.mktemp("model")
     for name in ("lower", "plain"):
@@ -143,6 +147,7 @@ async def test_behaves_like_one_directory(steps: list[tuple], tmp_path_factory: 
         populate(base / name)
     plain = NativeTree(base / "plain")
     async with overlay(base / "lower") as tree:
+        tree.cold = cold
         for step in steps:
             got = await tree.do(*step)
             if got == ("error", "EXDEV"):
@@ -155,9 +160,9 @@ async def test_behaves_like_one_directory(steps: list[tuple], tmp_path_factory: 
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
+@given(steps=STEPS, cold=st.booleans())
 async def test_random_steps_agree_with_linux(
-    steps: list[tuple], linux_overlay: NativeTree, lower: Path
+    steps: list[tuple], cold: bool, linux_overlay: NativeTree, lower: Path
 ) -> None:
     root = Path(linux_overlay.root.decode())
     subprocess.run(["umount", root], check=True)
@@ -168,5 +173,6 @@ async def test_random_steps_agree_with_linux(
     populate(base / "lower")
     assert _mount("overlay", root, f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work") == 0
     async with overlay(lower) as tree:
+        tree.cold = cold
         for step in steps:
             assert await tree.do(*step) == linux_overlay.do(*step), step

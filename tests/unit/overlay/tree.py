@@ -13,6 +13,7 @@ from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.attributes import change_mode, truncate
 from occlum_async.fs.context import FsContext
 from occlum_async.fs.credentials import Credentials
+from occlum_async.fs.dentry import CACHE
 from occlum_async.fs.mount import MountNamespace
 from occlum_async.fs.namei import resolve
 from occlum_async.fs.names import (
@@ -31,14 +32,17 @@ EXCHANGE = 2
 
 
 class InsideTree:
-    """A tree of the LibOS, as root sees it."""
+    """A tree of the LibOS, as root sees it. ``cold``: nothing is cached from one operation to the next."""
 
     def __init__(self, mounts: MountNamespace, scheduler: Scheduler) -> None:
+        self.cold = False
         self.fs = FsContext(mounts.root_location(), umask=0o022)
         self.credentials = Credentials()
         self.scheduler = scheduler
 
     async def do(self, operation: str, *arguments: Any) -> Outcome:
+        if self.cold:
+            forget_names()
         method: Callable[..., Awaitable[Any]] = getattr(self, operation)
         try:
             return "ok", await method(*(a.encode() if isinstance(a, str) else a for a in arguments))
@@ -73,7 +77,7 @@ class InsideTree:
         return described(answer.mode, answer.nlink, answer.size)
 
     async def listdir(self, path: bytes) -> list[bytes]:
-        directory = await self._inode(path)
+        directory = (await resolve(self, path)).inode
         names: list[bytes] = []
         cookie = 0
         while entries := await directory.readdir(cookie):
@@ -118,6 +122,12 @@ class InsideTree:
 
     async def getxattr(self, path: bytes, name: bytes) -> bytes:
         return await (await self._inode(path)).getxattr(name)
+
+
+def forget_names() -> None:
+    """Empty the cache of dentries, and with it of all inodes that nobody uses."""
+    for dentry in list(CACHE._ring):
+        CACHE.drop(dentry)
 
 
 def described(mode: int, nlink: int, size: int) -> tuple[str, int, int]:
