@@ -1,6 +1,7 @@
 """Socket addresses, message headers and control messages as the ABI lays them out, see socket(7), cmsg(3).
 
-Numbers that Python's ``socket`` module knows are taken from there; the others stand here.
+Plain numbers that Python's ``socket`` module has are taken from there. What it has as an enumeration (address
+families, types, message flags) stands here: arithmetic with those costs a microsecond each time.
 """
 
 from __future__ import annotations
@@ -8,20 +9,20 @@ from __future__ import annotations
 import errno
 import struct
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
 from typing import Any, NamedTuple
 
 from .errors import SyscallError
 
-AF_UNSPEC = 0
+AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET = 0, 1, 2, 10, 16, 17
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET = 1, 2, 3, 4, 5
 SOCK_TYPE_MASK = 0xF
 SHUT_RECEIVE, SHUT_SEND, SHUT_BOTH = 1, 2, 3  # bits of a socket's state, not shutdown(2)'s argument
 SOMAXCONN = 4096
 SCM_MAX_FD = 253
 
-# Flags of struct msghdr that Python's module may lack.
-MSG_WAITFORONE = 0x10000
-MSG_NO_SHARED_FRAGS = 0x80000
+# Flags of send(2), recv(2) and struct msghdr.
+MSG_OOB, MSG_PEEK, MSG_CTRUNC, MSG_TRUNC, MSG_DONTWAIT, MSG_WAITALL = 0x1, 0x2, 0x8, 0x20, 0x40, 0x100
+MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE, MSG_WAITFORONE, MSG_CMSG_CLOEXEC = 0x2000, 0x4000, 0x8000, 0x10000, 0x40000000
 
 # SOL_SOCKET options that Python's module may lack.
 SO_NO_CHECK, SO_BSDCOMPAT, SO_PEERNAME, SO_SNDBUFFORCE, SO_RCVBUFFORCE = 11, 14, 28, 32, 33

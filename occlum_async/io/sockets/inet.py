@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import socket as s
 import struct
-from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Any
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
+    AF_INET,
+    AF_INET6,
     AF_UNSPEC,
     INT,
+    SOCK_DGRAM,
     SOCKADDR_IN,
     SOCKADDR_IN6_MIN,
     SOL_IP,
@@ -70,7 +72,8 @@ class InetSocket(Socket):
     def __init__(self, stack: NetworkStack, family: int, protocol: int) -> None:
         super().__init__(stack, protocol)
         self.family = family
-        self.name = InetAddress(self.any, 0)
+        # What is in use, and what bind(2) asked for: dissolving an association goes back to that.
+        self.name = self.chosen = InetAddress(self.any, 0)
         self.destination: InetAddress | None = None
         self.memberships: set[bytes] = set()
 
@@ -140,11 +143,12 @@ class InetSocket(Socket):
         if self.name.port or self.closed:
             raise SyscallError(errno.EINVAL)
         self.name = InetAddress(host, self.ports.bind(self, host, port))
+        self.chosen = InetAddress(host, port)
 
     def _may_bind(self, host: bytes) -> bool:
         if self.option(IP_FREEBIND, SOL_IP) or self.option(IPV6_FREEBIND, SOL_IPV6):
             return True
-        return is_any(host) or is_loopback(host) or (self.type == s.SOCK_DGRAM and is_multicast(host))
+        return is_any(host) or is_loopback(host) or (self.type == SOCK_DGRAM and is_multicast(host))
 
     def autobind(self) -> None:
         """Take a port of the ephemeral range, unless there is one already."""
@@ -170,6 +174,14 @@ class InetSocket(Socket):
 
     def _speaks4(self) -> bool:
         return len(self.name.host) == 4 or is_any(self.name.host)
+
+    def forget_name(self) -> None:
+        """The association is dissolved: give back what the kernel had chosen."""
+        port = self.name.port
+        if port and not self.chosen.port:
+            self.ports.release(self, port)
+            port = 0
+        self.name = InetAddress(self.chosen.host, port)
 
     def close(self) -> None:
         if self.name.port:

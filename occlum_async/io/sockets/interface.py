@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from socket import AF_INET
 
 from ...abi.errors import SyscallError
+from ...abi.socket import AF_INET
 from ...abi.user import UserPointer
 
 NAME = b"lo"

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import errno
 import struct
-from socket import AF_INET, AF_INET6, AF_NETLINK, MSG_OOB
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.socket import INT, SOL_NETLINK, NetlinkAddress, decode_netlink, encode_netlink
+from ...abi.socket import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    INT,
+    MSG_OOB,
+    SOL_NETLINK,
+    NetlinkAddress,
+    decode_netlink,
+    encode_netlink,
+)
 from ..file import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from . import interface
 from .records import RecordSocket
@@ -162,7 +171,7 @@ class NetlinkSocket(RecordSocket):
         chunk = Chunk(data, len(data) + OVERHEAD, None, None, encode_netlink(NetlinkAddress(0, 0)))
         self.put_record(chunk)
 
-    def at_end(self) -> bool:
+    def at_end(self, nonblocking: bool) -> bool:
         return False
 
     def poll(self) -> int:

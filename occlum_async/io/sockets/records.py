@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from socket import MSG_PEEK, MSG_TRUNC
-
+from ...abi.socket import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC
 from ..file import POLLIN, POLLRDBAND, POLLRDNORM
 from .socket import Ancillary, Chunk, Received, Socket
 
@@ -30,11 +29,11 @@ class RecordSocket(Socket):
         deadline = None
         while True:
             self.check_receivable()
+            self.raise_error()
             index, skip = self._position(peek)
             if index < len(self.inbox):
                 return self._take(index, skip, size, flags)
-            self.raise_error()
-            if self.at_end():
+            if self.at_end(bool(flags & MSG_DONTWAIT) or self.nonblocking):
                 return Received(b"")
             if deadline is None:
                 deadline = self.deadline(self.receive_timeout)
@@ -43,7 +42,7 @@ class RecordSocket(Socket):
     def check_receivable(self) -> None:
         """Fail where the socket can never receive."""
 
-    def at_end(self) -> bool:
+    def at_end(self, nonblocking: bool) -> bool:
         """Nothing waits and nothing will come: a receive gives no bytes."""
         raise NotImplementedError
 

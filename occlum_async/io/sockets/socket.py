@@ -7,7 +7,6 @@ import os
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...abi.errors import Interrupted, SyscallError
@@ -15,6 +14,7 @@ from ...abi.socket import (
     FIOGETOWN,
     FIOSETOWN,
     INT,
+    MSG_DONTWAIT,
     SHUT_BOTH,
     SIOCGPGRP,
     SIOCGSTAMP,

@@ -9,11 +9,21 @@ from __future__ import annotations
 import errno
 import itertools
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM
 from typing import Any
 
 from ...abi.errors import SyscallError
-from ...abi.socket import SOCK_TYPE_MASK
+from ...abi.socket import (
+    AF_INET,
+    AF_INET6,
+    AF_NETLINK,
+    AF_PACKET,
+    AF_UNIX,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOCK_TYPE_MASK,
+)
 from ...sched.strand import Scheduler
 from .flight import Flight
 from .netlink import NetlinkSocket
@@ -26,8 +36,6 @@ from .unix_datagram import UnixDatagram, UnixSeqpacket
 from .unix_stream import UnixStream
 
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
-SOCK_RDM = 4
-FAMILIES_KNOWN = 46  # AF_MAX: what lies above is EAFNOSUPPORT as well, but so is everything unconfigured
 
 Family = Callable[["NetworkStack", int, int], Socket]
 
@@ -39,9 +47,9 @@ class NetworkStack:
         self.scheduler = scheduler
         self.identify = identify
         self.flight = Flight()
-        # All open sockets by inode number; those with abstract names; those with ports.
+        # All open sockets by inode number; those with abstract names, by type and name; those with ports.
         self.sockets: dict[int, Socket] = {}
-        self.abstract: dict[bytes, UnixSocket] = {}
+        self.abstract: dict[tuple[int, bytes], UnixSocket] = {}
         self.autobind_next = 0
         self.tcp_ports = PortTable(check_listening=True)
         self.udp_ports = PortTable(check_listening=False)

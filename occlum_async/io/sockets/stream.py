@@ -11,10 +11,19 @@ import errno
 import signal
 import time
 from dataclasses import dataclass, field
-from socket import MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, MSG_WAITALL
 
 from ...abi.errors import Interrupted, SyscallError
-from ...abi.socket import INT, SHUT_RECEIVE, SHUT_SEND, SIOCATMARK
+from ...abi.socket import (
+    INT,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_WAITALL,
+    SHUT_RECEIVE,
+    SHUT_SEND,
+    SIOCATMARK,
+)
 from ...abi.user import UserPointer
 from ..file import POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from .connection import ConnectionSocket

@@ -5,11 +5,19 @@ from __future__ import annotations
 import errno
 import socket as s
 import struct
-from socket import MSG_ERRQUEUE, SOCK_STREAM
 from typing import TYPE_CHECKING, Any
 
 from ...abi.errors import SyscallError
-from ...abi.socket import INT, SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, SOL_TCP, InetAddress
+from ...abi.socket import (
+    INT,
+    MSG_ERRQUEUE,
+    SHUT_BOTH,
+    SHUT_RECEIVE,
+    SHUT_SEND,
+    SOCK_STREAM,
+    SOL_TCP,
+    InetAddress,
+)
 from ...sched.waitqueue import Waiter
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from .inet import InetSocket
@@ -84,6 +92,11 @@ class TcpSocket(InetSocket, ByteStream):
             return CLOSE_WAIT
         return FIN_WAIT2 if self.shut & SHUT_SEND else ESTABLISHED
 
+    def remote(self) -> bytes:
+        if self.state in (CLOSE, SYN_SENT) and not (self.connected and self.destination is not None):
+            raise SyscallError(errno.ENOTCONN)
+        return super().remote()
+
     # -- connecting ------------------------------------------------------------
 
     def listen(self, backlog: int) -> None:
@@ -131,7 +144,7 @@ class TcpSocket(InetSocket, ByteStream):
         listeners = [one for one in listeners if one.accepting()]
         self.name = InetAddress(source, self.name.port)
         self.destination = destination
-        self.shut = 0
+        self.shut = self.error = 0
         if not listeners:
             self._reset(errno.ECONNREFUSED)
             return
@@ -210,10 +223,11 @@ class TcpSocket(InetSocket, ByteStream):
         self._forget_attempt()
         self._part(reset=True)
         self.drop_queue()
+        self.error = errno.ECONNRESET if self.connected else 0
         self.peer, self.destination = None, None
         self.connected = self.connecting = self.finished = False
-        self.shut = self.error = 0
-        self.sent = 0
+        self.shut = self.sent = 0
+        self.forget_name()
         self.waiters.wake()
 
     def _part(self, reset: bool) -> None:

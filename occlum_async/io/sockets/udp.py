@@ -5,16 +5,22 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from socket import AF_INET, AF_INET6, MSG_ERRQUEUE, MSG_MORE, MSG_OOB, SO_BROADCAST, SOCK_DGRAM
+from socket import SO_BROADCAST
 from typing import TYPE_CHECKING, Any
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
+    AF_INET,
+    AF_INET6,
     AF_UNSPEC,
     INT,
+    MSG_ERRQUEUE,
+    MSG_MORE,
+    MSG_OOB,
     SHUT_BOTH,
     SHUT_RECEIVE,
     SHUT_SEND,
+    SOCK_DGRAM,
     SOL_IP,
     SOL_IPV6,
     SOL_UDP,
@@ -59,8 +65,6 @@ class UdpSocket(InetSocket, RecordSocket):
 
     def __init__(self, stack: NetworkStack, family: int) -> None:
         super().__init__(stack, family, IPPROTO_UDP)
-        # What the port was bound for: connecting narrows ``name``, dissolving widens it again.
-        self._bound: tuple[bytes, bool] = (self.any, False)
         self._corked = b""
         self._queued = 0
 
@@ -76,12 +80,6 @@ class UdpSocket(InetSocket, RecordSocket):
             return None
         return super().parse_address(raw)
 
-    def bind(self, address: InetAddress | None) -> None:
-        if address is None:
-            raise SyscallError(errno.EAFNOSUPPORT)
-        super().bind(address)
-        self._bound = (self.name.host, True)
-
     async def connect(self, address: InetAddress | None) -> None:
         if address is None:
             self._dissolve()
@@ -95,12 +93,7 @@ class UdpSocket(InetSocket, RecordSocket):
     def _dissolve(self) -> None:
         self.destination = None
         self.error = 0
-        host, bound = self._bound
-        port = self.name.port
-        if port and not bound:
-            self.ports.release(self, port)
-            port = 0
-        self.name = InetAddress(host, port)
+        self.forget_name()
 
     # -- sending ---------------------------------------------------------------
 
@@ -183,15 +176,14 @@ class UdpSocket(InetSocket, RecordSocket):
     async def receive(self, size: int, flags: int = 0) -> Received:
         if flags & MSG_ERRQUEUE:
             raise SyscallError(errno.EAGAIN)
-        self.raise_error()
         return await super().receive(size, flags)
 
     def _remove_first(self, chunk: Chunk) -> None:
         self._queued -= chunk.charge
         super()._remove_first(chunk)
 
-    def at_end(self) -> bool:
-        return bool(self.shut & SHUT_RECEIVE)
+    def at_end(self, nonblocking: bool) -> bool:
+        return bool(self.shut & SHUT_RECEIVE) and not nonblocking
 
     def answer(self, received: Received, chunk: Chunk, carried: Ancillary | None) -> Received:
         if self.stamps:

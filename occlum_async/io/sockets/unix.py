@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import struct
-from socket import AF_UNIX, SCM_CREDENTIALS, SO_PEERCRED, SO_PEERSEC, SOL_SOCKET
+from socket import SCM_CREDENTIALS, SO_PEERCRED, SO_PEERSEC, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
+    AF_UNIX,
     SO_PEERGROUPS,
     UCRED,
     ControlMessage,
@@ -73,9 +74,9 @@ class UnixSocket(Socket):
             self.autobind()
             return
         self.check_unbound()
-        if address.name in self.stack.abstract:
+        if (self.type, address.name) in self.stack.abstract:
             raise SyscallError(errno.EADDRINUSE)
-        self.stack.abstract[address.name] = self
+        self.stack.abstract[self.type, address.name] = self
         self.name = UnixAddress(address.name)
 
     def check_unbound(self) -> None:
@@ -90,7 +91,7 @@ class UnixSocket(Socket):
         for _ in range(0x100000):
             self.stack.autobind_next = (self.stack.autobind_next + 1) & 0xFFFFF
             name = b"\0%05x" % self.stack.autobind_next
-            if name not in self.stack.abstract:
+            if (self.type, name) not in self.stack.abstract:
                 self.bind(UnixAddress(name))
                 return
         raise SyscallError(errno.ENOSPC)
@@ -104,7 +105,7 @@ class UnixSocket(Socket):
 
     def find(self, address: UnixAddress) -> UnixSocket:
         """The open socket of that name and of this type; ECONNREFUSED, EPROTOTYPE."""
-        target = address.target if address.is_path else self.stack.abstract.get(address.name)
+        target = address.target if address.is_path else self.stack.abstract.get((self.type, address.name))
         if not isinstance(target, UnixSocket) or target.closed:
             raise SyscallError(errno.ECONNREFUSED)
         if target.type != self.type:
@@ -114,8 +115,8 @@ class UnixSocket(Socket):
     def close(self) -> None:
         if self._attached is not None and self._attached.get("socket") is self:
             del self._attached["socket"]
-        if self.stack.abstract.get(self.name.name) is self:
-            del self.stack.abstract[self.name.name]
+        if self.stack.abstract.get((self.type, self.name.name)) is self:
+            del self.stack.abstract[self.type, self.name.name]
         super().close()
 
     # -- beside the data -------------------------------------------------------

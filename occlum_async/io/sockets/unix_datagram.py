@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import errno
 import time
-from socket import MSG_DONTWAIT, MSG_OOB, SOCK_DGRAM, SOCK_SEQPACKET
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.socket import SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, UnixAddress, encode_unix
+from ...abi.socket import (
+    MSG_DONTWAIT,
+    MSG_OOB,
+    SHUT_BOTH,
+    SHUT_RECEIVE,
+    SHUT_SEND,
+    SOCK_DGRAM,
+    SOCK_SEQPACKET,
+    UnixAddress,
+    encode_unix,
+)
 from ...sched.waitqueue import WaitQueue, wait_any
 from ..file import (
     POLLERR,
@@ -180,8 +189,8 @@ class UnixDatagram(UnixRecords):
             for sender in tuple(self.admirers):
                 sender.waiters.wake(WRITABLE)
 
-    def at_end(self) -> bool:
-        return bool(self.shut & SHUT_RECEIVE)
+    def at_end(self, nonblocking: bool) -> bool:
+        return bool(self.shut & SHUT_RECEIVE) and not nonblocking
 
     def shutdown(self, how: int) -> None:
         self.shut |= how
@@ -242,9 +251,12 @@ class UnixSeqpacket(UnixConnection, UnixRecords):
             if ancillary is not None and ancillary.files:
                 self.stack.flight.discard(ancillary.files)
 
+    def unread(self) -> int:
+        return sum(len(chunk.data) for chunk in self.inbox)
+
     def check_receivable(self) -> None:
         if not self.connected:
             raise SyscallError(errno.ENOTCONN)
 
-    def at_end(self) -> bool:
+    def at_end(self, nonblocking: bool) -> bool:
         return bool(self.shut & SHUT_RECEIVE)

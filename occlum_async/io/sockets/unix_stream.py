@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
-from socket import SOCK_STREAM
 from typing import Self
 
 from ...abi.errors import SyscallError
-from ...abi.socket import SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, UnixAddress
+from ...abi.socket import (
+    SHUT_BOTH,
+    SHUT_RECEIVE,
+    SHUT_SEND,
+    SOCK_STREAM,
+    UnixAddress,
+)
 from ..file import (
     POLLERR,
     POLLHUP,
