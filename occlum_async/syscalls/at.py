@@ -16,7 +16,7 @@ AT_NO_AUTOMOUNT, AT_EMPTY_PATH = 0x800, 0x1000
 
 def start_of(thread: Thread, dirfd: int, path: bytes) -> Location | None:
     """Where a relative ``path`` starts; None for the working directory. EBADF, ENOTDIR."""
-    if dirfd == AT_FDCWD or path[:1] == b"/":
+    if dirfd == AT_FDCWD or not path or path[:1] == b"/":
         return None
     location: Location | None = thread.files.get(dirfd).location
     if location is None or not location.inode.is_dir:

@@ -85,7 +85,7 @@ async def openat2(thread: Thread, dirfd: Fd, path: Path, how: Pointer, size: Siz
     if resolve & RESOLVE_CACHED:
         raise SyscallError(errno.EAGAIN)
     walking = sum(flag for bit, flag in RESOLVE.items() if resolve & bit)
-    start = start_of(thread, dirfd, b"" if walking & IN_ROOT else path)
+    start = start_of(thread, dirfd, b"." if walking & IN_ROOT else path)
     return await _open(thread, path, flags, mode, start, walking)
 
 
