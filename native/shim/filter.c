@@ -58,7 +58,7 @@ static const struct instruction filter[] = {
 	ALLOWED(SYS_close),
 	ALLOWED_WITH(SYS_recvmsg, 0, OA_FD_SOCKET),
 	ALLOWED_WITH(SYS_dup3, 1, OA_FD_SOCKET),
-	ALLOWED_WITH(SYS_arch_prctl, 0, 0x1002 /* ARCH_SET_FS */),
+	EQUAL(SYS_arch_prctl, 0, 5), ARG_LOW(0), AT_LEAST(0x1001, 0, 2), AT_LEAST(0x1005, 1, 0), ALLOW, DENY, /* FS and GS */
 	EQUAL(SYS_clone, 0, 6),
 	ARG_HIGH(0), EQUAL(0, 0, 3), ARG_LOW(0), ANY_BIT(~CLONE_ALLOWED, 1, 0), ALLOW, DENY,
 	DENY,

@@ -4,7 +4,7 @@
 
 enum { MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2 };
 enum { SYS_membarrier = 324 };
-enum { ARCH_SET_FS = 0x1002 };
+enum { ARCH_SET_GS = 0x1001, ARCH_GET_GS = 0x1004 };
 
 struct heap {
 	u64 start, end;
@@ -156,9 +156,9 @@ int answer_locally(struct area *area, u32 number, const u64 *args, long *result)
 		*result = host_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 		return 1;
 	case SYS_arch_prctl:
-		if (args[0] != ARCH_SET_FS)
+		if (args[0] < ARCH_SET_GS || args[0] > ARCH_GET_GS)
 			return 0;
-		*result = host_call(SYS_arch_prctl, ARCH_SET_FS, args[1], 0, 0, 0, 0);
+		*result = host_call(SYS_arch_prctl, args[0], args[1], 0, 0, 0, 0);
 		return 1;
 	case SYS_membarrier:
 		*result = host_call(SYS_membarrier, args[0], args[1], args[2], 0, 0, 0);

@@ -1,12 +1,11 @@
 /* What a completion may ask a thread to do to its own address space before it goes on. */
 #include "shim.h"
 
-static long drop_received(struct area *area)
+static void drop_received(struct area *area)
 {
 	for (u32 i = 0; i < area->received_count; i++)
 		host_call(SYS_close, (u64)area->received[i], 0, 0, 0, 0, 0);
 	area->received_count = 0;
-	return 0;
 }
 
 static long receive(struct area *area)
@@ -74,8 +73,6 @@ static long run_one(struct area *area, const struct oa_operation *op, long resul
 		return host_operation(area, args, 1);
 	case OA_OP_RECEIVE:
 		return receive(area);
-	case OA_OP_DROP:
-		return drop_received(area);
 	case OA_OP_CLONE:
 		return do_clone(area, args[0], (u32)args[1], args[2], args[3]);
 	case OA_OP_SIGNAL:
@@ -101,6 +98,10 @@ long run_operations(struct area *area, u32 count, u32 *flags)
 		struct oa_operation op;
 
 		copy_bytes(&op, &area->slot->ops[i], sizeof(op));
+		if (op.code == OA_OP_DROP) { /* tidies up: the result stays that of the operation before */
+			drop_received(area);
+			continue;
+		}
 		last = run_one(area, &op, result);
 		if (op.code == OA_OP_CLONE && last == 1) {
 			/* The child of a fork: its own slot is empty, and its orders are still to come. */

@@ -13,6 +13,7 @@ from ..fs.dentry import Location
 from ..fs.inode import Inode
 from ..fs.opening import check_execute
 from . import elf
+from .program import Main
 
 MAX_SCRIPTS = 5  # levels of #! interpreters
 IMAGE_CACHE = 256
@@ -28,7 +29,16 @@ class Program:
     interpreter_image: elf.Image | None
     arguments: list[bytes]
     filename: bytes  # AT_EXECFN
-    python: object | None = None
+
+
+@dataclass(slots=True)
+class PythonProgram:
+    """A coroutine that was registered at a path, in place of an ELF file."""
+
+    location: Location
+    arguments: list[bytes]
+    filename: bytes
+    main: Main
 
 
 class ImageCache:
@@ -64,7 +74,9 @@ class ImageCache:
         return elf.parse(head, name, size)
 
 
-async def find(caller: Caller, location: Location, filename: bytes, arguments: list[bytes], cache: ImageCache) -> Program:
+async def find(
+    caller: Caller, location: Location, filename: bytes, arguments: list[bytes], cache: ImageCache
+) -> Program | PythonProgram:
     """Follow ``#!`` lines from ``location`` to an ELF file and its loader.
 
     EACCES: not executable; ENOEXEC: no known format; ENOENT: an interpreter is missing; ELOOP: too many scripts.
@@ -73,6 +85,8 @@ async def find(caller: Caller, location: Location, filename: bytes, arguments: l
     for _ in range(MAX_SCRIPTS):
         check_execute(location, caller)
         inode = location.inode
+        if "program" in inode.attached:
+            return PythonProgram(location, arguments, filename, inode.attached["program"])
         head = await inode.read(256, 0)
         if not head.startswith(b"#!"):
             return await _with_loader(caller, location, filename, arguments, cache)

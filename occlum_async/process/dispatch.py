@@ -38,6 +38,10 @@ class ThreadExit(BaseException):
         self.status = status
 
 
+class Departed(BaseException):
+    """Raised by execve(2) of a Python program: the thread lives on, but no longer as a guest."""
+
+
 class NewProgram(BaseException):
     """Raised by execve(2) when the thread runs a new program: the old one's call is not answered."""
 
@@ -57,6 +61,8 @@ async def live(thread: Thread, calls: dict[int, Call], prepare: Callable[[], Awa
         _end(thread, end.status)
     except GuestGone:
         _gone(thread)
+    except Departed:
+        pass
     except BaseException:
         log.exception("oops: the life of %r ended", thread)
         thread.kernel.stats.oopses += 1
@@ -75,7 +81,7 @@ async def _serve_one(thread: Thread, calls: dict[int, Call]) -> None:
             result, cut = await _make(thread, guest, calls[entry[0]], entry)
         else:
             result, cut = _internal(thread, guest, entry)
-        if not strand.interrupted and thread.signals.saved_mask is None:
+        if cut is None and not strand.interrupted and thread.signals.saved_mask is None:
             thread.guest.complete(result)  # type: ignore[union-attr]
             return
         handlers = await _collect(thread)
@@ -179,7 +185,7 @@ def _end(thread: Thread, status: int) -> None:
     guest = thread.guest
     assert isinstance(guest, GuestThread)
     whole = thread.process.exiting or len(thread.process.threads) == 1
-    if whole and not _has_duties(thread, guest):
+    if whole and not has_duties(thread, guest):
         guest.host.kill()
     else:
         guest.operation(
@@ -192,7 +198,7 @@ def _end(thread: Thread, status: int) -> None:
     thread.exit(status)
 
 
-def _has_duties(thread: Thread, guest: GuestThread) -> bool:
+def has_duties(thread: Thread, guest: GuestThread) -> bool:
     """Whether others may wait for something that this thread must do at its end in memory that they share."""
     if thread.clear_child_tid and guest.channel.users > 1:
         return True

@@ -16,18 +16,22 @@ from ..abi import shared
 from ..abi.errors import SyscallError
 from ..fs.mutex import Mutex
 from ..sched.strand import Scheduler, Strand
-from . import hoststat
+from . import hoststat, naming
 from .channel import Channel
+from .limits import RLIMIT_AS, RLIMIT_DATA, Limits
 from .rusage import ResourceUsage
 from .submissions import Submissions
 
 if TYPE_CHECKING:
+    from .loading import Layout
     from .supervisor import Supervisor
+    from .thread import Thread
 
 log = logging.getLogger(__name__)
 
 KICK_SIGNAL = signal.SIGUSR1
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
+_SYS_MMAP, _SYS_MUNMAP = 9, 11
 _WORD = struct.Struct("<I")
 
 
@@ -54,6 +58,7 @@ class HostProcess:
         # Held while descriptors are on their way to this guest: its threads share one socket.
         self.descriptors = Mutex()
         self.last_usage = ResourceUsage()
+        self.layout: Layout | None = None
 
     @property
     def host_pid(self) -> int:
@@ -104,6 +109,39 @@ class HostProcess:
         if self.dead or address >> 63 or lib.guest_write(self.pid, ffi.from_buffer(data), address, size) != size:
             raise SyscallError(errno.EFAULT)
 
+    def layout_to(self, other: HostProcess) -> None:
+        """``other`` is a copy of this process: the program lies where it lay."""
+        other.layout = self.layout
+
+    async def map_fd(
+        self, thread: Thread, address: int, length: int, protection: int, flags: int, fd: int, offset: int
+    ) -> int:
+        """Map ``fd``, which stays the caller's, into the memory of ``thread``; the address."""
+        guest = thread.guest
+        assert isinstance(guest, GuestThread), "only guests have memory to map into"
+        return await guest.map_descriptor(address, length, protection, flags, fd, offset, False)
+
+    async def unmap(self, thread: Thread, address: int, length: int) -> None:
+        """munmap(2) by ``thread``."""
+        guest = thread.guest
+        assert isinstance(guest, GuestThread), "only guests have memory to unmap"
+        guest.operation(shared.OP_CALL, _SYS_MUNMAP, address, length)
+        if result := await guest.operate():
+            raise SyscallError(-result)
+
+    def memory_map(self) -> list[hoststat.Mapping]:
+        """The guest's mappings with the names that it knows them by, for /proc/PID/maps."""
+        if not self.host_pid:
+            return []
+        return naming.name_mappings(hoststat.mappings(self.pid), self.layout, self.supervisor.names)
+
+    def apply_limits(self, limits: Limits) -> None:
+        """Have the host bind what it alone can: the size of the address space and of private writable memory."""
+        if not self.host_pid:
+            return
+        room = self.layout.stack_high - self.layout.gap_low if self.layout is not None else 0
+        hoststat.limit_memory(self.pid, limits.soft(RLIMIT_AS), limits.soft(RLIMIT_DATA), room + shared.SHIM_ROOM)
+
     # -- accounts ------------------------------------------------------------------
 
     def resource_usage(self) -> ResourceUsage:
@@ -127,6 +165,14 @@ class HostProcess:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         for thread in tuple(self.threads):
             thread.abandon()
+
+    def discard(self, thread: GuestThread) -> None:
+        """The host refused to make the thread: take its slot back, and the process if it was to be its first."""
+        thread.abandon()
+        thread.detach()
+        if not self.threads and self.pid == 0:
+            self.dead = True
+            self.channel.users -= 1
 
     def kill_soon(self) -> None:
         """Its threads have their last orders; whoever has not followed them shortly is killed."""
@@ -162,7 +208,7 @@ class GuestThread:
     """One host thread and its slot: submissions come from here, completions go back."""
 
     def __init__(self, submissions: Submissions, host: HostProcess, index: int) -> None:
-        self._submissions = submissions
+        self.submissions = submissions
         self._scheduler: Scheduler = submissions.scheduler
         self.host = host
         self.channel = host.channel
@@ -225,6 +271,10 @@ class GuestThread:
         shared.OPERATION.pack_into(self._memory, where, code, 0, *(value & (1 << 64) - 1 for value in padded))
         self._operations += 1
 
+    def operation_clone(self, flags: int, index: int, stack: int, tls: int) -> None:
+        """Have the host make a thread that uses slot ``index`` of this channel."""
+        self.operation(shared.OP_CLONE, flags, index, stack, tls)
+
     def reserve(self, data: bytes | bytearray | memoryview) -> int:
         """Put ``data`` into the window for an operation; its offset, or -1 when there is no room."""
         if self._window_used < 0:
@@ -263,7 +313,7 @@ class GuestThread:
         if self._gone:
             return
         self.in_guest = True
-        self._submissions.complete(self._handle, result, self._operations, flags)
+        self.submissions.complete(self._handle, result, self._operations, flags)
         self._operations = 0
 
     async def operate(self) -> int:
@@ -273,6 +323,25 @@ class GuestThread:
         if entry[0] != shared.NR_DONE:
             raise SyscallError(errno.EPROTO)
         return (entry[3] ^ 1 << 63) - (1 << 63)
+
+    async def map_descriptor(
+        self, address: int, length: int, protection: int, flags: int, fd: int, offset: int, close: bool
+    ) -> int:
+        """mmap(2) of a host descriptor by the guest; the address. ``close``: ``fd`` is ours to close."""
+        try:
+            # One message at a time: whichever thread receives next would take this one.
+            async with self.host.descriptors.hold(self._scheduler):
+                self.channel.send_descriptors([fd])
+                self.operation(shared.OP_RECEIVE, 1)
+                self.operation(shared.OP_MAP, _SYS_MMAP, address, length, protection, flags, 0, offset)
+                self.operation(shared.OP_DROP)
+                result = await self.operate()
+        finally:
+            if close:
+                os.close(fd)
+        if -4096 < result < 0:
+            raise SyscallError(-result)
+        return result
 
     # -- attention -------------------------------------------------------------------
 
@@ -325,5 +394,5 @@ class GuestThread:
         if self in self.host.threads:
             self._gone = True
             self.host.threads.discard(self)
-            self._submissions.forget(self._handle)
+            self.submissions.forget(self._handle)
             self.channel.release(self.index)

@@ -7,6 +7,7 @@ Short data travels in the slot's window (the shim has copied it, or will copy it
 from __future__ import annotations
 
 import errno
+import struct
 from typing import TYPE_CHECKING
 
 from ..abi.errors import SyscallError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .guest import GuestThread
 
 _PAGE = 4096
+_BLOCK = 1 << 18
+_WORD = struct.Struct("<Q")
 _MAX = 0x7FFFF000  # what one read(2) or write(2) transfers at most
 
 
@@ -85,3 +88,38 @@ def read_string(guest: GuestThread, address: int, limit: int) -> bytes:
         total += step
         step = _PAGE - (address + total) % _PAGE
     raise SyscallError(errno.ENAMETOOLONG)
+
+
+def read_strings(guest: GuestThread, array: int, limit: int) -> list[bytes]:
+    """The strings of a NULL-terminated array of pointers; E2BIG above ``limit`` bytes. NULL is an empty array."""
+    if not array:
+        return []
+    pointers = _read_pointers(guest, array, limit // 8)
+    if not pointers:
+        return []
+    # Programs mostly keep these strings side by side: one copy then serves them all.
+    low, high = min(pointers), max(pointers)
+    block = guest.host.read_some(low, high - low + _PAGE) if high - low < _BLOCK else b""
+    strings = []
+    total = 0
+    for pointer in pointers:
+        end = block.find(b"\0", pointer - low) if block else -1
+        text = block[pointer - low : end] if end >= 0 else read_string(guest, pointer, limit)
+        strings.append(text)
+        total += len(text) + 9
+        if total > limit:
+            raise SyscallError(errno.E2BIG)
+    return strings
+
+
+def _read_pointers(guest: GuestThread, array: int, limit: int) -> list[int]:
+    pointers: list[int] = []
+    while len(pointers) < limit:
+        size = min(512, _PAGE - array % _PAGE) or 8
+        raw = guest.host.read(array, size)
+        for (pointer,) in _WORD.iter_unpack(raw[: len(raw) // 8 * 8]):
+            if not pointer:
+                return pointers
+            pointers.append(pointer)
+        array += len(raw)
+    raise SyscallError(errno.E2BIG)

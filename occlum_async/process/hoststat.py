@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass
 
 from ..abi import shared
@@ -10,6 +11,7 @@ from .rusage import CLOCK_TICKS, ResourceUsage
 
 _TICK_NS = 10**9 // CLOCK_TICKS
 _PAGE = 4096
+_DATA_EXTRA = 34 << 20  # the shim's private areas
 
 
 @dataclass(slots=True, frozen=True)
@@ -101,3 +103,13 @@ def identity_of(fd: int) -> tuple[int, int, int]:
     """(major, minor, inode) of a host file, as mappings show it."""
     status = os.fstat(fd)
     return os.major(status.st_dev), os.minor(status.st_dev), status.st_ino
+
+
+def limit_memory(pid: int, space: int, data: int, extra: int) -> None:
+    """Bind a host process to ``space`` bytes of address space beside ``extra`` and to ``data`` of private memory."""
+    for resource_, value in ((resource.RLIMIT_AS, space + extra), (resource.RLIMIT_DATA, data + _DATA_EXTRA)):
+        _, hard = resource.prlimit(pid, resource_)
+        wanted = resource.RLIM_INFINITY if value >= 1 << 62 else value
+        if hard != resource.RLIM_INFINITY and (wanted == resource.RLIM_INFINITY or wanted > hard):
+            wanted = hard
+        resource.prlimit(pid, resource_, (wanted, hard))

@@ -12,6 +12,7 @@ from ..abi.signals import SIG_IGN, SIGCHLD
 from ..fs.credentials import Credentials
 from ..io.tty.registry import Terminals
 from ..sched.strand import Scheduler
+from .binfmt import ImageCache
 from .clock import Clock, HostClock
 from .jobs import Jobs
 from .limits import UserAccounts
@@ -61,7 +62,7 @@ class Stats:
         """Count something that is not there, and say so the first time."""
         self.unsupported[name] += 1
         if self.unsupported[name] == 1:
-            log.warning("not supported: %s", name)
+            log.info("not supported: %s", name)
 
 
 class Kernel:
@@ -92,6 +93,10 @@ class Kernel:
         self.ipc: Any = None
         self.network: Any = None
         self.syscall_table: dict[int, Any] = {}
+        self.calls: dict[int, Any] = {}
+        self.supervisor: Any = None
+        self.terminals: Any = None
+        self.images = ImageCache()
         self.init: Process
 
     def create_init(self, files: FdTable, fs: FsContext) -> Process:

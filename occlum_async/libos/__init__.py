@@ -1,0 +1,11 @@
+"""The LibOS object: what an embedder uses, and what ``run`` is a thin layer over.
+
+``boot`` puts the rooms together, ``rootfs`` lays out what programs see, ``embedded`` is a spawned program with
+the shape of ``asyncio.subprocess.Process``.
+"""
+
+from .embedded import Process, ReadStream, WriteStream
+from .libos import LibOS
+from .rootfs import Bind
+
+__all__ = ["Bind", "LibOS", "Process", "ReadStream", "WriteStream"]

@@ -1,0 +1,42 @@
+"""Who a program runs as: --user, looked up in the LibOS's own /etc/passwd and /etc/group."""
+
+from __future__ import annotations
+
+from ..errors import ConfigError
+from ..fs.access import FileAccess
+from ..fs.credentials import Credentials
+
+_ID_MAX = (1 << 32) - 2
+
+
+async def find_user(fs: FileAccess, user: str) -> Credentials:
+    """The credentials of "name", "uid", "name:group" or "uid:gid"; ``ConfigError`` for an unknown name."""
+    name, colon, group = user.partition(":")
+    passwd = await _entries(fs, "/etc/passwd")
+    entry = next((e for e in passwd if len(e) > 3 and name in (e[0], e[2])), None)
+    uid = _number(name) if entry is None else int(entry[2])
+    if uid is None:
+        raise ConfigError(f"--user: no user {name!r} in the LibOS's /etc/passwd", "use a uid, or a name that is there")
+    groups = await _entries(fs, "/etc/group")
+    gid = int(entry[3]) if entry is not None else 0
+    if colon:
+        found = next((int(g[2]) for g in groups if len(g) > 2 and g[0] == group), _number(group))
+        if found is None:
+            raise ConfigError(f"--user: no group {group!r} in the LibOS's /etc/group")
+        return Credentials.of(uid, found)
+    if entry is None:
+        return Credentials.of(uid, gid)
+    more = tuple(int(g[2]) for g in groups if len(g) > 3 and entry[0] in g[3].split(","))
+    return Credentials.of(uid, gid, more)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= _ID_MAX else None
+
+
+async def _entries(fs: FileAccess, path: str) -> list[list[str]]:
+    try:
+        text = await fs.read_text(path)
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line.split(":") for line in text.splitlines() if line and not line.startswith("#")]

@@ -1,0 +1,77 @@
+"""The boot: every room gets what it needs of the others, once, here."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import pkgutil
+
+from .. import syscalls
+from ..abi import shared
+from ..fs.context import FsContext
+from ..fs.fdtable import FdTable
+from ..io.boundary import Boundary, open_boundary
+from ..io.ipc import IpcNamespace
+from ..io.tty.registry import Terminals
+from ..process.kernel import Config, Kernel
+from ..process.marshal import compile_calls, shim_table
+from ..process.network import make_network
+from ..process.submissions import Submissions
+from ..process.supervisor import Supervisor
+from ..sched.strand import Scheduler
+from ..syscalls.table import TABLE
+from . import rootfs
+
+STRICT_GRANTS = shared.GRANT_IDENTITY | shared.GRANT_MEMORY | shared.GRANT_FUTEX
+ALL_GRANTS = STRICT_GRANTS | shared.GRANT_SLEEP
+
+
+class Machine:
+    """A booted kernel and the things below it that must be shut down in order."""
+
+    def __init__(self, kernel: Kernel, boundary: Boundary, submissions: Submissions, supervisor: Supervisor) -> None:
+        self.kernel = kernel
+        self.boundary = boundary
+        self.submissions = submissions
+        self.supervisor = supervisor
+
+    async def shut_down(self) -> None:
+        """End every guest, then what served them."""
+        self.supervisor.close()
+        self.submissions.close()
+        await self.boundary.shutdown()
+
+
+def declare_syscalls() -> None:
+    """Import every module of ``syscalls``, each of which declares its family."""
+    for module in pkgutil.iter_modules(syscalls.__path__):
+        importlib.import_module(f"{syscalls.__name__}.{module.name}")
+
+
+async def boot(config: Config, spec: rootfs.RootSpec) -> Machine:
+    """Bring a LibOS up. ``HostUnsupported`` and ``ConfigError`` say what is in the way."""
+    declare_syscalls()
+    scheduler = Scheduler(asyncio.get_running_loop())
+    config.cpus = len(os.sched_getaffinity(0))
+    kernel = Kernel(scheduler, config)
+    boundary = open_boundary(config.boundary, scheduler)
+    kernel.boundary = boundary
+    kernel.syscall_table = dict(TABLE)
+    kernel.calls = compile_calls(TABLE)
+    grants = ALL_GRANTS if config.grants else STRICT_GRANTS
+    submissions = Submissions(scheduler, grants, shim_table(TABLE))
+    supervisor = Supervisor(scheduler, submissions)
+    kernel.supervisor = supervisor
+    machine = Machine(kernel, boundary, submissions, supervisor)
+    try:
+        await supervisor.start()
+        kernel.ipc = IpcNamespace()
+        kernel.network = make_network(kernel)
+        kernel.terminals = Terminals(scheduler, kernel.jobs)
+        mounts = await rootfs.build(spec, kernel, boundary)
+    except BaseException:
+        await machine.shut_down()
+        raise
+    kernel.create_init(FdTable(), FsContext(mounts.root_location()))
+    return machine

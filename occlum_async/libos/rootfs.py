@@ -1,0 +1,164 @@
+"""What programs see at /: the root's layers, the pseudo file systems, binds and tmpfs mounts."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..abi.errors import SyscallError
+from ..errors import ConfigError
+from ..fs.access import FileAccess
+from ..fs.devfs import DevFs
+from ..fs.devpts import DevPts
+from ..fs.hostfs import DEFAULT_VIEW, HostFs
+from ..fs.inode import FileSystem
+from ..fs.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MountNamespace, anonymous_device
+from ..fs.overlay import OverlayFs
+from ..fs.procfs import ProcFs
+from ..fs.ramfs import RamFs
+from ..fs.sysfs import SysFs
+from ..io.boundary import Boundary
+from ..process.kernel import Kernel
+
+# Directories that a default root has besides what the host's view shows, with their modes.
+DIRECTORIES = {
+    "/dev": 0o755, "/proc": 0o555, "/sys": 0o555, "/tmp": 0o1777, "/run": 0o755, "/run/lock": 0o1777,
+    "/var": 0o755, "/var/tmp": 0o1777, "/var/log": 0o755, "/var/lib": 0o755, "/var/cache": 0o755,
+    "/root": 0o700, "/home": 0o755, "/mnt": 0o755, "/srv": 0o755,
+}  # fmt: skip
+PSEUDO = ("/dev", "/proc", "/sys")
+SHARED_MEMORY_SIZE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A host path shown inside: ``source`` on the host at ``target`` inside, both absolute."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RootSpec:
+    """The choices that make the tree. ``tmpfs`` maps paths to sizes in bytes (None: the LibOS's memory limit)."""
+
+    rootfs: str | None = None
+    rw: bool = False
+    read_only: bool = False
+    binds: Sequence[Bind] = ()
+    tmpfs: Mapping[str, int | None] = field(default_factory=dict)
+    memory: int = 1 << 30
+    hostname: str = "libos"
+
+
+async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountNamespace:
+    """Mount everything; ``ConfigError`` names the option that can't be followed."""
+    root = _root(spec, kernel, boundary)
+    mounts = MountNamespace(root, source=b"overlay" if isinstance(root, OverlayFs) else b"rootfs")
+    kernel.mounts = mounts
+    files = FileAccess(mounts, kernel.scheduler)
+    await _make_directories(files, spec)
+    await _mount_pseudo(mounts, kernel)
+    if spec.rootfs is None:
+        await _network_files(files, spec.hostname)
+    for path, size in spec.tmpfs.items():
+        await _mount(files, mounts, kernel, path, RamFs(size=size or spec.memory, mode=0o1777), b"tmpfs", 0)
+    for bind in spec.binds:
+        await _bind(files, mounts, kernel, boundary, bind)
+    if spec.read_only:
+        mounts.root.set_flags(mounts.root.flags | MS_RDONLY)
+    return mounts
+
+
+def _root(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> FileSystem:
+    owner = (0, 0)
+    if spec.rootfs is None:
+        lower = HostFs(anonymous_device(), boundary, "/", view=DEFAULT_VIEW, validity=None, owner=owner)
+    else:
+        folder = check_folder(spec.rootfs, "--rootfs")
+        if spec.rw:
+            return HostFs(anonymous_device(), boundary, folder, writable=True, owner=owner)
+        lower = HostFs(anonymous_device(), boundary, folder, validity=None, owner=owner)
+    upper = RamFs(size=spec.memory)
+    return OverlayFs(anonymous_device(), kernel.scheduler, [lower], upper)
+
+
+def check_folder(folder: str, option: str) -> str:
+    """``folder`` if it can be used; ``ConfigError`` otherwise."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise ConfigError(f"{option}: {folder} is not a folder", "name an existing folder of this host")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigError(f"{option}: {folder} can't be read", "give this user the right to read it")
+    return str(path.resolve())
+
+
+async def _make_directories(files: FileAccess, spec: RootSpec) -> None:
+    for path, mode in DIRECTORIES.items():
+        if spec.rootfs is not None and path not in PSEUDO:
+            continue
+        try:
+            if not await files.exists(path):
+                await files.mkdir(path, parents=True)
+                await files.chmod(path, mode)
+        except OSError as error:
+            raise ConfigError(f"{path} is missing in the root and can't be made: {error.strerror}") from None
+
+
+async def _mount_pseudo(mounts: MountNamespace, kernel: Kernel) -> None:
+    harmless = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    scheduler = kernel.scheduler
+    dev = await DevFs.create(console=True)
+    await mounts.mount_at("/dev", dev, MS_NOSUID, b"devtmpfs", scheduler)
+    await mounts.mount_at("/dev/pts", DevPts(kernel.terminals), MS_NOSUID | MS_NOEXEC, b"devpts", scheduler)
+    shm = RamFs(size=min(SHARED_MEMORY_SIZE, kernel.config.memory), mode=0o1777)
+    await mounts.mount_at("/dev/shm", shm, MS_NOSUID | MS_NODEV, b"shm", scheduler)
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+        cpuinfo = file.read()
+    await mounts.mount_at("/proc", ProcFs(kernel, cpuinfo), harmless, b"proc", scheduler)
+    await mounts.mount_at("/sys", SysFs(kernel), harmless | MS_RDONLY, b"sysfs", scheduler)
+
+
+async def _network_files(files: FileAccess, hostname: str) -> None:
+    """What a container engine writes: the LibOS has a name of its own, and no resolver on its loopback."""
+    hosts = f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    await files.write_text("/etc/hostname", hostname + "\n")
+    await files.write_text("/etc/hosts", hosts)
+    await files.write_text("/etc/resolv.conf", "# no name server is reachable\n")
+
+
+async def _bind(
+    files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, bind: Bind
+) -> None:
+    source = Path(bind.source)
+    if not source.exists():
+        raise ConfigError(f"--bind: {bind.source} does not exist", "name an existing file or folder of this host")
+    try:
+        fs = HostFs(anonymous_device(), boundary, str(source.resolve()), writable=not bind.read_only)
+    except (SyscallError, OSError) as error:
+        raise ConfigError(f"--bind: {bind.source} can't be opened: {error}", "give this user the right to") from None
+    flags = MS_RDONLY if bind.read_only else 0
+    await _mount(files, mounts, kernel, bind.target, fs, os.fsencode(bind.source), flags)
+
+
+async def _mount(
+    files: FileAccess, mounts: MountNamespace, kernel: Kernel, target: str, fs: FileSystem, source: bytes, flags: int
+) -> None:
+    """Mount at ``target``, which is made when it is missing, as docker does."""
+    target = posixpath.normpath(target)
+    if not target.startswith("/") or target == "/":
+        raise ConfigError(f"mount point {target!r}: must be an absolute path below /")
+    try:
+        if not await files.exists(target):
+            if fs.root.is_dir:
+                await files.mkdir(target, parents=True)
+            else:
+                await files.mkdir(posixpath.dirname(target), parents=True)
+                await files.write_bytes(target, b"")
+        await mounts.mount_at(target, fs, flags, source, kernel.scheduler)
+    except (SyscallError, OSError) as error:
+        raise ConfigError(f"can't mount at {target}: {error}") from None

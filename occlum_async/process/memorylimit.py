@@ -1,0 +1,59 @@
+"""The LibOS's memory limit: what guests have written is counted now and then, and above the limit one must go.
+
+The host bounds each guest's private memory by itself (``HostProcess.apply_limits``); this bounds their sum, as a memory
+control group does: the largest process is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ..abi.signals import SIGKILL
+from . import sending
+from .siginfo import SigInfo
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+    from .process import Process
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.25  # seconds
+OOM_ADJUST_RANGE = 1000
+
+
+class MemoryWatch:
+    """Looks at the guests' resident memory at intervals, for as long as the LibOS lives."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._task = kernel.loop.create_task(self._run(), name="memory limit")
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL)
+            self._look()
+
+    def _look(self) -> None:
+        limit = self._kernel.config.memory
+        usage = {process: self._private(process) for process in self._kernel.processes if process.memory is not None}
+        if sum(usage.values()) > limit:
+            victim = max(usage, key=lambda process: self._badness(process, usage[process], limit))
+            log.warning("out of memory: killing process %d (%s)", victim.pid, victim.name.decode(errors="replace"))
+            sending.send_to_process(victim, SigInfo.kernel(SIGKILL))
+
+    @staticmethod
+    def _private(process: Process) -> int:
+        """Resident bytes that are the process' own: what it shares with others or with files is not counted."""
+        _, resident, common = process.memory_usage()
+        return max(0, resident - common)
+
+    @staticmethod
+    def _badness(process: Process, usage: int, limit: int) -> int:
+        return usage + process.oom_score_adj * limit // OOM_ADJUST_RANGE

@@ -1,0 +1,68 @@
+"""What a guest's mappings are called: from the host's device and inode back to paths inside the LibOS."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .hoststat import Mapping
+
+if TYPE_CHECKING:
+    from ..fs.dentry import Location
+    from .loading import Layout
+
+LIMIT = 4096
+_SPECIAL = (b"[vdso]", b"[vvar]", b"[vvar_vclock]", b"[vsyscall]")
+
+
+class MappedFiles:
+    """Where the host files that guests have mapped stand in the LibOS. The oldest is forgotten above a limit."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[tuple[int, int, int], Location] = OrderedDict()
+
+    def note(self, fd: int, location: Location) -> None:
+        """The host's ``fd`` is the file at ``location``."""
+        status = os.fstat(fd)
+        key = (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino)
+        self._places[key] = location
+        self._places.move_to_end(key)
+        if len(self._places) > LIMIT:
+            self._places.popitem(last=False)
+
+    def find(self, mapping: Mapping) -> Location | None:
+        """The place of a mapping's file, if it is known."""
+        return self._places.get((*mapping.device, mapping.inode))
+
+
+def name_mappings(mappings: list[Mapping], layout: Layout | None, files: MappedFiles) -> list[Mapping]:
+    """The guest's view: paths of the LibOS, [heap] and [stack] where they are; what is ours left out."""
+    result = []
+    for mapping in mappings:
+        if layout is not None and layout.gap_low <= mapping.start < layout.stack_low:
+            continue
+        if mapping.path == b"[stack]" or (layout is not None and mapping.start >= layout.stack_high):
+            if mapping.path not in _SPECIAL:
+                continue
+        result.append(_named(mapping, layout, files))
+    return result
+
+
+def _named(mapping: Mapping, layout: Layout | None, files: MappedFiles) -> Mapping:
+    if mapping.path in _SPECIAL:
+        return mapping
+    place = files.find(mapping) if mapping.inode else None
+    if place is not None:
+        inode = place.inode
+        return replace(mapping, path=place.path(), inode=inode.ino, device=(0, inode.fs.device & 0xFF))
+    if mapping.inode:
+        return replace(mapping, path=b"/dev/zero (deleted)")
+    if layout is None:
+        return replace(mapping, path=b"")
+    if layout.stack_low <= mapping.start < layout.stack_high:
+        return replace(mapping, path=b"[stack]")
+    if layout.start_brk <= mapping.start < layout.start_brk + (1 << 40) and mapping.start < layout.gap_low // 2:
+        return replace(mapping, path=b"[heap]" if mapping.start == layout.start_brk else b"")
+    return replace(mapping, path=b"")
