@@ -96,7 +96,7 @@ class FileAccess:
         return await self.write_bytes(path, text.encode(encoding))
 
     @_reporting
-    async def listdir(self, path: str = "/") -> list[str]:
+    async def listdir(self, path: str) -> list[str]:
         """The names in a directory, without "." and "..", sorted."""
         names: list[str] = []
         async with self._open(path, os.O_RDONLY | os.O_DIRECTORY) as file:

@@ -17,7 +17,7 @@ from .devices import open_device
 from .inode import Inode
 from .mount import MS_NODEV, MS_NOEXEC
 from .mutex import Mutex
-from .namei import DIRECTORY, FOLLOW, MISSING, Found, walk
+from .namei import DIRECTORY, FOLLOW, MISSING, PARENT, Found, walk
 from .permissions import (
     MAY_EXEC,
     MAY_READ,
@@ -64,6 +64,7 @@ async def open_path(
         raise SyscallError(errno.EINVAL)
     wanted = how | follow | (MISSING if flags & os.O_CREAT else 0)
     if flags & os.O_CREAT and path.endswith(b"/"):
+        await walk(caller, path, start, how | PARENT | MISSING)
         raise SyscallError(errno.EISDIR)
     while True:
         found = await walk(caller, path, start, wanted)
