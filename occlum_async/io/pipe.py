@@ -84,7 +84,7 @@ class Pipe:
     def put(self, data: bytes, packet: bool = False) -> bool:
         """Store at most a page, all of it; False when there is no room for it."""
         size = len(data)
-        if size <= self.room and not packet:
+        if size <= self.room:  # even a packet's: the page decides, as in Linux
             self.slots[-1] = b"".join((self.slots[-1], data))
             self.room -= size
             return True
@@ -98,7 +98,7 @@ class Pipe:
         """Store as much of an immutable ``data`` as fits; how much that was."""
         done = 0
         head = len(data) % PAGE
-        if head and head <= self.room and not packet:
+        if head and head <= self.room:
             self.put(bytes(data[:head]))
             done = head
         while done < len(data) and len(self.slots) < self.capacity:
@@ -179,9 +179,9 @@ class Pipe:
 
         EINVAL for nonsense, EPERM beyond what the user may have, EBUSY when the content needs more.
         """
-        if not 0 < size <= 1 << 31:
+        if not 0 <= size <= 1 << 31:
             raise SyscallError(errno.EINVAL)
-        slots = 1 << ((size + PAGE - 1) // PAGE - 1).bit_length()
+        slots = 1 << max((size + PAGE - 1) // PAGE - 1, 0).bit_length()
         grows = slots > self.capacity
         if grows and slots * PAGE > (HARD_SIZE if privileged else MAX_SIZE):
             raise SyscallError(errno.EPERM)

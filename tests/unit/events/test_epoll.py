@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import os
 import select
 import time
@@ -214,7 +215,7 @@ async def test_nested(scheduler, event, blocked):
 
 async def test_circles_and_deep_chains(scheduler, fails):
     chain = [Epoll(scheduler) for _ in range(MAX_NESTS + 2)]
-    for outer, inner in zip(chain[:MAX_NESTS], chain[1:], strict=False):
+    for outer, inner in itertools.pairwise(chain[: MAX_NESTS + 1]):
         outer.control(EPOLL_CTL_ADD, 5, inner, POLLIN)
     await fails(errno.ELOOP, chain[MAX_NESTS].control, EPOLL_CTL_ADD, 5, chain[MAX_NESTS + 1], POLLIN)
     await fails(errno.ELOOP, chain[MAX_NESTS + 1].control, EPOLL_CTL_ADD, 5, chain[0], POLLIN)
