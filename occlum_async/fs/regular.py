@@ -188,7 +188,10 @@ class DirectoryFile(PlacedFile):
     """An open directory. ``position`` is the cookie of the last entry that was read.
 
     "." and ".." come first and have the positions 1 and 2; the file system's cookies follow, moved by 2.
+    ``END`` is what a host's file system calls the position after its last entry: it stays what it is.
     """
+
+    END = (1 << 63) - 1
 
     def __init__(self, scheduler: Scheduler, flags: int, location: Location) -> None:
         super().__init__(scheduler, flags, location)
@@ -236,7 +239,7 @@ class DirectoryFile(PlacedFile):
             room -= len(record)
             packed.append(record)
             self.position = entry.cookie
-            if self._ahead and self._ahead[-1].cookie + 2 == entry.cookie:
+            if self._ahead and self._shown(self._ahead[-1].cookie) == entry.cookie:
                 self._ahead.pop()
         mount = self.location.mount
         if not mount.flags & MS_NODIRATIME:
@@ -250,12 +253,16 @@ class DirectoryFile(PlacedFile):
             above = self.location.up().inode if self.position else self.inode
             return DirEntry(b".." if self.position else b".", above.ino, 0o040000, self.position + 1)
         if not self._ahead:
-            self._ahead = await self.inode.readdir(self.position - 2)
+            self._ahead = await self.inode.readdir(self.position - 2) if self.position < self.END else []
             self._ahead.reverse()
         if not self._ahead:
             return None
         entry = self._ahead[-1]
-        return DirEntry(entry.name, entry.ino, entry.type, entry.cookie + 2)
+        return DirEntry(entry.name, entry.ino, entry.type, self._shown(entry.cookie))
+
+    @classmethod
+    def _shown(cls, cookie: int) -> int:
+        return min(cookie + 2, cls.END)
 
 
 class PathFile(PlacedFile):

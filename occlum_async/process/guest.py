@@ -152,7 +152,11 @@ class HostProcess:
 
     def memory_usage(self) -> tuple[int, int, int]:
         """Bytes of address space, resident, and shared."""
-        return hoststat.memory_usage(self.pid) if self.host_pid else (0, 0, 0)
+        if not self.host_pid:
+            return 0, 0, 0
+        size, resident, common = hoststat.memory_usage(self.pid)
+        gap = self.layout.stack_low - self.layout.gap_low if self.layout is not None else 0
+        return max(resident, size - gap - shared.SHIM_ROOM), resident, common
 
     # -- the end -------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import resource
 from dataclasses import dataclass
 
 from ..abi import shared
+from ..abi.stat import makedev
 from .rusage import CLOCK_TICKS, ResourceUsage
 
 _TICK_NS = 10**9 // CLOCK_TICKS
@@ -22,7 +23,7 @@ class Mapping:
     end: int
     perms: str
     offset: int
-    device: tuple[int, int]
+    device: int
     inode: int
     path: bytes
 
@@ -86,7 +87,7 @@ def mappings(pid: int) -> list[Mapping]:
         major, _, minor = fields[3].partition(b":")
         result.append(
             Mapping(
-                first, last, fields[1].decode(), int(fields[2], 16), (int(major, 16), int(minor, 16)),
+                first, last, fields[1].decode(), int(fields[2], 16), makedev(int(major, 16), int(minor, 16)),
                 int(fields[4]), fields[5].strip() if len(fields) > 5 else b"",
             )
         )  # fmt: skip
@@ -97,12 +98,6 @@ def parent_of(pid: int) -> int:
     """The parent of a host process, 0 when it is gone."""
     fields = _stat_fields(f"/proc/{pid}/stat")
     return int(fields[1]) if len(fields) > 1 else 0
-
-
-def identity_of(fd: int) -> tuple[int, int, int]:
-    """(major, minor, inode) of a host file, as mappings show it."""
-    status = os.fstat(fd)
-    return os.major(status.st_dev), os.minor(status.st_dev), status.st_ino
 
 
 def limit_memory(pid: int, space: int, data: int, extra: int) -> None:

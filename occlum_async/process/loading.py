@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..abi import shared
 from ..abi.errors import SyscallError
-from ..fs.inode import Inode
+from ..fs.dentry import Location
 from . import elf
 from .binfmt import Program
 
@@ -69,10 +69,10 @@ async def load(
 ) -> tuple[GuestThread, Layout]:  # fmt: skip
     """A fresh host process with ``program`` in it; complete its pending entry to let it run."""
     check_arguments(program.arguments, environment)
-    fds = [mapping_descriptor(program.location.inode)]
+    fds = [_descriptor(supervisor, program.location)]
     try:
         if program.interpreter is not None:
-            fds.append(mapping_descriptor(program.interpreter.inode))
+            fds.append(_descriptor(supervisor, program.interpreter))
         stub = await supervisor.take_stub()
         try:
             return stub, await _Loader(supervisor, stub, program, randomize).run(
@@ -86,9 +86,10 @@ async def load(
             os.close(fd)
 
 
-def mapping_descriptor(inode: Inode) -> int:
+def _descriptor(supervisor: Supervisor, location: Location) -> int:
     """A read-only host descriptor of a file's pages, which the caller closes."""
-    fd, ours = inode.mapping(False, False)
+    fd, ours = location.inode.mapping(False, False)
+    supervisor.names.note(fd, location)
     return fd if ours else os.dup(fd)
 
 

@@ -21,12 +21,12 @@ class MappedFiles:
     """Where the host files that guests have mapped stand in the LibOS. The oldest is forgotten above a limit."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[tuple[int, int, int], Location] = OrderedDict()
+        self._places: OrderedDict[tuple[int, int], Location] = OrderedDict()
 
     def note(self, fd: int, location: Location) -> None:
         """The host's ``fd`` is the file at ``location``."""
         status = os.fstat(fd)
-        key = (os.major(status.st_dev), os.minor(status.st_dev), status.st_ino)
+        key = (status.st_dev, status.st_ino)
         self._places[key] = location
         self._places.move_to_end(key)
         if len(self._places) > LIMIT:
@@ -34,19 +34,24 @@ class MappedFiles:
 
     def find(self, mapping: Mapping) -> Location | None:
         """The place of a mapping's file, if it is known."""
-        return self._places.get((*mapping.device, mapping.inode))
+        return self._places.get((mapping.device, mapping.inode))
 
 
 def name_mappings(mappings: list[Mapping], layout: Layout | None, files: MappedFiles) -> list[Mapping]:
     """The guest's view: paths of the LibOS, [heap] and [stack] where they are; what is ours left out."""
-    result = []
+    result: list[Mapping] = []
+    heap_end = layout.start_brk if layout is not None else 0
     for mapping in mappings:
         if layout is not None and layout.gap_low <= mapping.start < layout.stack_low:
             continue
         if mapping.path == b"[stack]" or (layout is not None and mapping.start >= layout.stack_high):
             if mapping.path not in _SPECIAL:
                 continue
-        result.append(_named(mapping, layout, files))
+        named = _named(mapping, layout, files)
+        if not named.path and named.start == heap_end:
+            named = replace(named, path=b"[heap]")
+            heap_end = named.end
+        result.append(named)
     return result
 
 
@@ -56,13 +61,11 @@ def _named(mapping: Mapping, layout: Layout | None, files: MappedFiles) -> Mappi
     place = files.find(mapping) if mapping.inode else None
     if place is not None:
         inode = place.inode
-        return replace(mapping, path=place.path(), inode=inode.ino, device=(0, inode.fs.device & 0xFF))
+        return replace(mapping, path=place.path(), inode=inode.ino, device=inode.fs.device)
     if mapping.inode:
         return replace(mapping, path=b"/dev/zero (deleted)")
     if layout is None:
         return replace(mapping, path=b"")
     if layout.stack_low <= mapping.start < layout.stack_high:
         return replace(mapping, path=b"[stack]")
-    if layout.start_brk <= mapping.start < layout.start_brk + (1 << 40) and mapping.start < layout.gap_low // 2:
-        return replace(mapping, path=b"[heap]" if mapping.start == layout.start_brk else b"")
     return replace(mapping, path=b"")

@@ -20,6 +20,7 @@ from ..sched.strand import Scheduler
 from . import hoststat
 from .channel import Channel
 from .guest import GuestGone, GuestThread, HostProcess
+from .naming import MappedFiles
 from .submissions import Submissions
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Supervisor:
         self.scheduler = scheduler
         self.submissions = submissions
         self.hosts: set[HostProcess] = set()
+        self.names = MappedFiles()
         self.map_top = 0  # below here the host maps what has no address
         self.vdso = 0
         self._pool: deque[GuestThread] = deque()

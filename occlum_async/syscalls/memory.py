@@ -35,6 +35,8 @@ async def mmap(
     if not isinstance(guest, GuestThread):
         raise SyscallError(errno.ENODEV)
     host_fd, ours = file.mapping(shared, shared and file.writable)
+    if file.location is not None:
+        guest.host.supervisor.names.note(host_fd, file.location)
     kept = (MAP_SHARED if shared else MAP_PRIVATE) | flags & _PASSED
     return await guest.map_descriptor(address, length, protection, kept, host_fd, offset, ours)
 
