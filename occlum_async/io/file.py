@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLMSG, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x400, 0x2000
 
+# Bound once: every read and write asks.
+_ACCESS, _READING, _WRITING = os.O_ACCMODE, (os.O_RDONLY, os.O_RDWR), (os.O_WRONLY, os.O_RDWR)
+
 
 class File:
     """An open file description.
@@ -71,12 +74,12 @@ class File:
     @property
     def readable(self) -> bool:
         """Opened for reading."""
-        return self.flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR)
+        return self.flags & _ACCESS in _READING
 
     @property
     def writable(self) -> bool:
         """Opened for writing."""
-        return self.flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
+        return self.flags & _ACCESS in _WRITING
 
     @property
     def nonblocking(self) -> bool:

@@ -280,12 +280,15 @@ class PipeFile(File):
             raise SyscallError(errno.EBADF)
         if size <= 0:
             return b""
-        if not await self.wait_filled():
-            return b""
+        pipe = self.pipe
+        while not pipe.slots:
+            if not pipe.writers:
+                return b""
+            await self.wait_for(READABLE)
         return self.taken(size)
 
     async def wait_filled(self) -> bool:
-        """Wait until there is something to read; False at the end: empty, and nobody will write."""
+        """Wait until there is something to take; False at the end: empty, and nobody will write."""
         pipe = self.pipe
         while not pipe.slots:
             if not pipe.writers:
