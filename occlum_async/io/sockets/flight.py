@@ -8,7 +8,9 @@ list of work, never by recursion.
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,17 +21,21 @@ if TYPE_CHECKING:
     from .socket import Socket
 
 LIMIT = 16384  # files on their way in the whole LibOS
+PAUSE_FACTOR = 10  # a collection may take a tenth of the time at most
 
 
 class Flight:
     """All files that are on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.count = 0
         # How often each socket is on its way.
         self.sockets: dict[Socket, int] = {}
         self._doomed: list[File] = []
         self._discarding = False
+        self._loop = loop
+        self._collection: asyncio.TimerHandle | None = None
+        self._pause = 0.0
 
     def launch(self, files: list[File]) -> None:
         """A message with ``files`` enters a queue; ETOOMANYREFS when too many are on their way already."""
@@ -63,6 +69,23 @@ class Flight:
                 self._doomed.pop().release()
         finally:
             self._discarding = False
+
+    def released(self, socket: Socket) -> None:
+        """A reference of ``socket`` was dropped, others remain: look for cycles soon if it may be part of one.
+
+        One that carries no socket in its queue is part of none. A collection looks at all that is on its way,
+        so the next one is put off in proportion to what the last one cost.
+        """
+        if self._collection is not None or self.sockets.get(socket) != socket.users:
+            return
+        if any(True for _ in carried_sockets(socket)):
+            self._collection = self._loop.call_later(self._pause, self._collect_timely)
+
+    def _collect_timely(self) -> None:
+        self._collection = None
+        start = time.perf_counter()
+        self.collect()
+        self._pause = PAUSE_FACTOR * (time.perf_counter() - start)
 
     def collect(self) -> None:
         """Empty the queues of sockets that can only be reached through each other's queues."""

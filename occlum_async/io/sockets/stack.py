@@ -46,7 +46,7 @@ class NetworkStack:
     def __init__(self, scheduler: Scheduler, identify: Callable[[], Identity] = Identity) -> None:
         self.scheduler = scheduler
         self.identify = identify
-        self.flight = Flight()
+        self.flight = Flight(scheduler.loop)
         # All open sockets by inode number; those with abstract names, by type and name; those with ports.
         self.sockets: dict[int, Socket] = {}
         self.abstract: dict[tuple[int, bytes], UnixSocket] = {}

@@ -43,9 +43,8 @@ class UnixSocket(Socket):
 
     def release(self) -> None:
         super().release()
-        if self.users and self.stack.flight.sockets.get(self) == self.users:
-            # Nobody but messages refers to this socket now: it may be part of a cycle.
-            self.stack.flight.collect()
+        if self.users and self.stack.flight.sockets:
+            self.stack.flight.released(self)
 
     # -- names -----------------------------------------------------------------
 
