@@ -25,7 +25,7 @@ PATH_MAX = 4096
 MAX_LINKS = 40
 
 # How to walk. FOLLOW: a link at the end as well. MISSING: the last name need not exist. DIRECTORY: the end
-# must be one. PARENT: for calls that change the last name: a trailing slash does not follow a link.
+# must be one. PARENT: stop before the last name, which the call is going to change.
 FOLLOW, MISSING, DIRECTORY, PARENT = 1, 2, 4, 8
 # openat2(2)'s RESOLVE_*.
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT, CACHED = 16, 32, 64, 128, 256, 512
@@ -35,7 +35,7 @@ _MS_NOSYMFOLLOW = 256
 
 
 class Found(NamedTuple):
-    """The end of a walk: ``name`` in ``parent``; ``location`` is None when it does not exist (MISSING).
+    """The end of a walk: ``name`` in ``parent``; ``location`` is None when it is missing or not wanted.
 
     ``name`` is b"." or b".." when the path ended so, b"" for the root or a magic link. ``slash``: the path
     ended in a slash.
@@ -101,6 +101,8 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
             raise SyscallError(errno.ENOTDIR)
         if not search_all and mode & 0o111 != 0o111:
             check(inode, credentials, MAY_EXEC)
+        if not names and flags & PARENT:
+            return Found(Location(dentry, mount), last, None, slash)
         if last == b".":
             continue
         if last == b"..":
@@ -115,7 +117,7 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
             if not names and flags & MISSING:
                 return Found(Location(dentry, mount), last, None, slash)
             raise SyscallError(errno.ENOENT)
-        if child.inode.mode & S_IFMT == S_IFLNK and (names or flags & FOLLOW or (slash and not flags & PARENT)):
+        if child.inode.mode & S_IFMT == S_IFLNK and (names or flags & FOLLOW or slash):
             links += 1
             jump = await _follow(child, mount, inode, caller, links, flags)
             if isinstance(jump, Location):
@@ -136,7 +138,7 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
         dentry = child
         if child.mounted is not None:
             dentry, mount = _cross(dentry, mount, flags)
-    if (slash or flags & DIRECTORY) and not flags & PARENT:
+    if slash or flags & DIRECTORY:
         end = dentry.inode
         if end is None or end.mode & S_IFMT != S_IFDIR:
             raise SyscallError(errno.ENOTDIR)

@@ -15,28 +15,37 @@ from .context import Caller
 from .credentials import CAP_DAC_READ_SEARCH, CAP_MKNOD, Credentials
 from .dentry import Dentry, Location
 from .inode import Inode
-from .namei import MISSING, PARENT, PATH_MAX, Found, lookup, walk
+from .namei import PARENT, PATH_MAX, Found, lookup, walk
 from .opening import namespace_lock
 from .permissions import MAY_WRITE, check, check_create, check_delete, check_writable, may_link, new_group
 
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
+# What a path may end in that is no name: the root, or where it stands.
+SPECIAL = (b"", b".", b"..")
 
 
-async def _missing(caller: Caller, path: bytes, start: Location | None, directory: bool = False) -> Found:
-    """The walk of a call that makes a name: EEXIST, and ENOENT for "name/" unless a directory is made."""
-    found = await walk(caller, path, start, MISSING | PARENT)
-    if found.location is not None:
+async def _parent(caller: Caller, path: bytes, start: Location | None) -> Found:
+    """The walk of a call that makes a name; EEXIST where a path ends in no name."""
+    found = await walk(caller, path, start, PARENT)
+    if found.name in SPECIAL:
         raise SyscallError(errno.EEXIST)
-    if found.slash and not directory:
-        raise SyscallError(errno.ENOENT)
-    check_writable(found.parent.mount)
     return found
 
 
-async def _still_missing(parent: Dentry, name: bytes) -> None:
-    """Look again, with the namespace locked."""
-    if (await lookup(parent, name)).inode is not None:
+async def _missing(caller: Caller, found: Found, directory: bool = False) -> None:
+    """With the namespace locked: the name is free, and the caller may make it.
+
+    EEXIST; ENOENT for "name/" unless a directory is made, and in a removed directory; EROFS; EACCES.
+    """
+    parent = found.parent
+    if parent.inode.nlink == 0:
+        raise SyscallError(errno.ENOENT)
+    if (await lookup(parent.dentry, found.name)).inode is not None:
         raise SyscallError(errno.EEXIST)
+    if found.slash and not directory:
+        raise SyscallError(errno.ENOENT)
+    check_writable(parent.mount)
+    check_create(parent.inode, caller.credentials)
 
 
 def _owner(directory: Inode, mode: int, credentials: Credentials) -> tuple[int, Credentials]:
@@ -55,12 +64,11 @@ async def make_node(caller: Caller, path: bytes, mode: int, rdev: int = 0, start
     # Everybody may make a whiteout, the character device 0:0.
     if kind in (S_IFCHR, S_IFBLK) and not (kind == S_IFCHR and rdev == 0) and not caller.credentials.capable(CAP_MKNOD):
         raise SyscallError(errno.EPERM)
-    found = await _missing(caller, path, start)
+    found = await _parent(caller, path, start)
     parent = found.parent
     directory = parent.inode
     async with namespace_lock(directory).hold(caller.scheduler):
-        await _still_missing(parent.dentry, found.name)
-        check_create(directory, caller.credentials)
+        await _missing(caller, found)
         mode, owner = _owner(directory, kind | mode & 0o7777 & ~caller.fs.umask, caller.credentials)
         inode = await directory.create(found.name, mode, owner, rdev)
         dentry = parent.dentry.made(found.name, inode)
@@ -70,12 +78,11 @@ async def make_node(caller: Caller, path: bytes, mode: int, rdev: int = 0, start
 
 async def make_directory(caller: Caller, path: bytes, mode: int, start: Location | None = None) -> Location:
     """mkdir(2)."""
-    found = await _missing(caller, path, start, directory=True)
+    found = await _parent(caller, path, start)
     parent = found.parent
     directory = parent.inode
     async with namespace_lock(directory).hold(caller.scheduler):
-        await _still_missing(parent.dentry, found.name)
-        check_create(directory, caller.credentials)
+        await _missing(caller, found, directory=True)
         mode, owner = _owner(directory, S_IFDIR | mode & 0o1777 & ~caller.fs.umask, caller.credentials)
         inode = await directory.mkdir(found.name, mode, owner)
         dentry = parent.dentry.made(found.name, inode)
@@ -89,12 +96,11 @@ async def make_symlink(caller: Caller, target: bytes, path: bytes, start: Locati
         raise SyscallError(errno.ENOENT)
     if len(target) >= PATH_MAX:
         raise SyscallError(errno.ENAMETOOLONG)
-    found = await _missing(caller, path, start)
+    found = await _parent(caller, path, start)
     parent = found.parent
     directory = parent.inode
     async with namespace_lock(directory).hold(caller.scheduler):
-        await _still_missing(parent.dentry, found.name)
-        check_create(directory, caller.credentials)
+        await _missing(caller, found)
         _, owner = _owner(directory, 0, caller.credentials)
         inode = await directory.symlink(found.name, target, owner)
         dentry = parent.dentry.made(found.name, inode)
@@ -104,17 +110,16 @@ async def make_symlink(caller: Caller, target: bytes, path: bytes, start: Locati
 
 async def make_link(caller: Caller, source: Location, path: bytes, start: Location | None = None) -> None:
     """link(2): another name for the file at ``source``."""
-    found = await _missing(caller, path, start)
+    found = await _parent(caller, path, start)
     parent = found.parent
     directory = parent.inode
     inode = source.inode
-    if source.mount is not parent.mount:
-        raise SyscallError(errno.EXDEV)
-    if inode.is_dir or (not may_link(inode, caller.credentials)):
-        raise SyscallError(errno.EPERM)
     async with namespace_lock(directory).hold(caller.scheduler):
-        await _still_missing(parent.dentry, found.name)
-        check_create(directory, caller.credentials)
+        await _missing(caller, found)
+        if source.mount is not parent.mount:
+            raise SyscallError(errno.EXDEV)
+        if inode.is_dir or not may_link(inode, caller.credentials):
+            raise SyscallError(errno.EPERM)
         unnamed = inode.nlink == 0
         if unnamed and not inode.attached.get("tmpfile"):
             raise SyscallError(errno.ENOENT)
@@ -133,39 +138,35 @@ def may_link_descriptor(credentials: Credentials) -> bool:
     return credentials.capable(CAP_DAC_READ_SEARCH)
 
 
-def _covered(found: Found) -> bool:
-    """Whether something is mounted at the name that a walk ended in."""
-    location = found.location
-    return location is not None and (location.mount is not found.parent.mount or location.dentry.mounted is not None)
-
-
-async def _victim(caller: Caller, found: Found) -> tuple[Dentry, Inode]:
-    """The dentry to remove, looked up again with the namespace locked; ENOENT, EROFS, EACCES, EPERM, EBUSY."""
-    parent = found.parent
-    dentry = await lookup(parent.dentry, found.name)
+async def _victim(found: Found) -> tuple[Dentry, Inode]:
+    """The dentry to remove, looked up with the namespace locked; ENOENT."""
+    dentry = await lookup(found.parent.dentry, found.name)
     if dentry.inode is None:
         raise SyscallError(errno.ENOENT)
-    check_delete(parent.inode, dentry.inode, caller.credentials)
+    return dentry, dentry.inode
+
+
+def _check_not_mounted(dentry: Dentry) -> None:
+    """EBUSY for a mount point."""
     if dentry.mounted is not None:
         raise SyscallError(errno.EBUSY)
-    return dentry, dentry.inode
 
 
 async def remove_file(caller: Caller, path: bytes, start: Location | None = None) -> None:
     """unlink(2)."""
     found = await walk(caller, path, start, PARENT)
-    if found.name in (b"", b".", b".."):
+    if found.name in SPECIAL:
         raise SyscallError(errno.EISDIR)
     check_writable(found.parent.mount)
     directory = found.parent.inode
     async with namespace_lock(directory).hold(caller.scheduler):
-        if _covered(found):
-            raise SyscallError(errno.EBUSY)
-        dentry, inode = await _victim(caller, found)
+        dentry, inode = await _victim(found)
         if found.slash:
             raise SyscallError(errno.EISDIR if inode.is_dir else errno.ENOTDIR)
+        check_delete(directory, inode, caller.credentials)
         if inode.is_dir:
             raise SyscallError(errno.EISDIR)
+        _check_not_mounted(dentry)
         await directory.unlink(found.name, inode)
         dentry.delete()
     inode.attached.pop("tmpfile", None)
@@ -184,11 +185,11 @@ async def remove_directory(caller: Caller, path: bytes, start: Location | None =
     check_writable(found.parent.mount)
     directory = found.parent.inode
     async with namespace_lock(directory).hold(caller.scheduler):
-        if _covered(found):
-            raise SyscallError(errno.EBUSY)
-        dentry, inode = await _victim(caller, found)
+        dentry, inode = await _victim(found)
+        check_delete(directory, inode, caller.credentials)
         if not inode.is_dir:
             raise SyscallError(errno.ENOTDIR)
+        _check_not_mounted(dentry)
         await directory.rmdir(found.name, inode)
         inode.nlink = 0
         dentry.delete()
@@ -211,12 +212,13 @@ async def rename(
     if flags & RENAME_WHITEOUT and not caller.credentials.capable(CAP_MKNOD):
         raise SyscallError(errno.EPERM)
     old = await walk(caller, old_path, old_start, PARENT)
-    new = await walk(caller, new_path, new_start, PARENT | MISSING)
+    new = await walk(caller, new_path, new_start, PARENT)
     if old.parent.mount is not new.parent.mount:
         raise SyscallError(errno.EXDEV)
-    special = (b"", b".", b"..")
-    if old.name in special or new.name in special:
-        raise SyscallError(errno.EEXIST if flags & RENAME_NOREPLACE and new.name in special else errno.EBUSY)
+    if old.name in SPECIAL:
+        raise SyscallError(errno.EBUSY)
+    if new.name in SPECIAL:
+        raise SyscallError(errno.EEXIST if flags & RENAME_NOREPLACE else errno.EBUSY)
     check_writable(old.parent.mount)
     async with namespace_lock(old.parent.inode).hold(caller.scheduler):
         await _rename_locked(caller, old, new, flags)
@@ -225,10 +227,7 @@ async def rename(
 async def _rename_locked(caller: Caller, old: Found, new: Found, flags: int) -> None:
     credentials = caller.credentials
     source, target = old.parent.inode, new.parent.inode
-    dentry = await lookup(old.parent.dentry, old.name)
-    inode = dentry.inode
-    if inode is None:
-        raise SyscallError(errno.ENOENT)
+    dentry, inode = await _victim(old)
     present = await lookup(new.parent.dentry, new.name)
     replaced = present.inode
     exchange = bool(flags & RENAME_EXCHANGE)
@@ -256,8 +255,8 @@ async def _rename_locked(caller: Caller, old: Found, new: Found, flags: int) -> 
         for moved in (inode, replaced if exchange else None):
             if moved is not None and moved.is_dir:
                 check(moved, credentials, MAY_WRITE)
-    if dentry.mounted is not None or present.mounted is not None:
-        raise SyscallError(errno.EBUSY)
+    _check_not_mounted(dentry)
+    _check_not_mounted(present)
     await source.rename(old.name, inode, target, new.name, replaced, exchange)
     if exchange:
         _swap(dentry, present)

@@ -64,7 +64,7 @@ async def open_path(
         raise SyscallError(errno.EINVAL)
     wanted = how | follow | (MISSING if flags & os.O_CREAT else 0)
     if flags & os.O_CREAT and path.endswith(b"/"):
-        await walk(caller, path, start, how | PARENT | MISSING)
+        await walk(caller, path, start, how | PARENT)
         raise SyscallError(errno.EISDIR)
     while True:
         found = await walk(caller, path, start, wanted)

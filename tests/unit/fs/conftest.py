@@ -131,7 +131,11 @@ class User:
 def unpack_stat(pointer: PythonPointer) -> os.stat_result:
     dev, ino, nlink, mode, uid, gid, _, size, _, blocks, *times = STAT.unpack(bytes(pointer.data))
     seconds = times[0], times[2], times[4]
-    values = {"st_blocks": blocks, "st_mtime_ns": times[2] * 10**9 + times[3], "st_atime_ns": times[0] * 10**9 + times[1]}
+    values = {
+        "st_blocks": blocks,
+        "st_mtime_ns": times[2] * 10**9 + times[3],
+        "st_atime_ns": times[0] * 10**9 + times[1],
+    }
     return os.stat_result((mode, ino, dev, nlink, uid, gid, size, *seconds), values)
 
 
