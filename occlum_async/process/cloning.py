@@ -108,6 +108,8 @@ def _new_process(thread: Thread, pid: int, flags: int, exit_signal: int) -> Proc
     process.group.members.add(process)
     assert process.parent is not None, "init has no siblings"
     process.parent.children[pid] = process
+    if old.kernel.ipc is not None and not flags & CLONE_VM:
+        old.kernel.ipc.forked(old, process, pid, process.exit_waiters)
     return process
 
 
@@ -125,6 +127,7 @@ def abandon(child: Thread) -> None:
         process.thread_waiters.wake()
         return
     process.exiting = process.zombie = process.reaped = True
+    process.exit_waiters.wake()  # what it inherited of IPC objects
     process.timers.close()
     process.dispositions.users -= 1
     if process.parent is not None:
@@ -148,6 +151,8 @@ def enter_program(thread: Thread, name: bytes, credentials: Credentials | None =
         thread.files.release()
         thread.files = files
     thread.files.close_on_exec()
+    if thread.kernel.ipc is not None:
+        thread.kernel.ipc.executed(process, process.pid)
     process.timers.delete_posix()
     thread.reset_for_exec()
     thread.set_name(name)

@@ -95,7 +95,6 @@ class Kernel:
         self.syscall_table: dict[int, Any] = {}
         self.calls: dict[int, Any] = {}
         self.supervisor: Any = None
-        self.terminals: Any = None
         self.images = ImageCache()
         self.init: Process
 

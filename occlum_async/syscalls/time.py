@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from functools import partial
 from typing import Annotated
 
 from ..abi.errors import Interrupted, SyscallError
@@ -116,8 +117,7 @@ async def _sleep(thread: Thread, source: timesource.TimeSource, duration: int, r
 async def _sleep_until(thread: Thread, source: timesource.TimeSource, deadline: int) -> None:
     strand = thread.scheduler.current()
     while source.now() < deadline:
-        ticket = strand.ticket
-        alarm = source.call_at(deadline, lambda ticket=ticket: strand.resume(ticket))
+        alarm = source.call_at(deadline, partial(strand.resume, strand.ticket))
         try:
             await strand.park()
         finally:
