@@ -9,7 +9,7 @@ from ..abi.errors import SyscallError
 from ..abi.stat import S_IFCHR, makedev, split_device
 from ..io.file import File
 from ..io.memdev import FullFile, NullFile, RandomFile, ZeroFile
-from ..io.tty.registry import PTS_MAJOR
+from ..io.tty.registry import OPEN_ONLY, PTS_MAJOR
 from .credentials import Credentials
 from .devices import register_device, register_major
 from .devpts import PTMX
@@ -69,7 +69,7 @@ class DevFs(RamFs):
 
 
 def _open_memory_device(inode: Inode, flags: int, thread: Any) -> File:
-    return MEMORY_DEVICES[inode.rdev](thread.scheduler, flags)
+    return MEMORY_DEVICES[inode.rdev](thread.scheduler, flags & ~OPEN_ONLY)
 
 
 def _terminals(thread: Any) -> Terminals:

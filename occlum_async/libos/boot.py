@@ -13,7 +13,6 @@ from ..fs.context import FsContext
 from ..fs.fdtable import FdTable
 from ..io.boundary import Boundary, open_boundary
 from ..io.ipc import IpcNamespace
-from ..io.tty.registry import Terminals
 from ..process.kernel import Config, Kernel
 from ..process.marshal import compile_calls, shim_table
 from ..process.network import make_network
@@ -68,7 +67,6 @@ async def boot(config: Config, spec: rootfs.RootSpec) -> Machine:
         await supervisor.start()
         kernel.ipc = IpcNamespace()
         kernel.network = make_network(kernel)
-        kernel.terminals = Terminals(scheduler, kernel.jobs)
         mounts = await rootfs.build(spec, kernel, boundary)
     except BaseException:
         await machine.shut_down()

@@ -15,7 +15,6 @@ from ..errors import ConfigError, LibOSError, ProgramNotExecutable, ProgramNotFo
 from ..fs import namei
 from ..fs.access import FileAccess
 from ..fs.context import FsContext
-from ..fs.credentials import Credentials
 from ..fs.dentry import Location
 from ..fs.fdtable import FdTable
 from ..fs.opening import open_path
@@ -306,7 +305,6 @@ class _Streams:
     def _connect_terminal(self) -> None:
         who = self.thread.credentials
         driver = QueueDriver(self.kernel.scheduler)
-        self.kernel.terminals.remove_console()
         self.console = self.kernel.terminals.create_console(driver, who.uid, who.gid)
         terminal = self.kernel.terminals.open(self.console.terminal, os.O_RDWR, self.thread)
         for _ in range(3):

@@ -19,7 +19,7 @@ from ..fs.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MountNamespace
 from ..fs.overlay import OverlayFs
 from ..fs.procfs import ProcFs
 from ..fs.ramfs import RamFs
-from ..fs.sysfs import SysFs
+from ..fs.sysfs import CgroupFs, SysFs
 from ..io.boundary import Boundary
 from ..process.kernel import Kernel
 
@@ -121,6 +121,7 @@ async def _mount_pseudo(mounts: MountNamespace, kernel: Kernel) -> None:
         cpuinfo = file.read()
     await mounts.mount_at("/proc", ProcFs(kernel, cpuinfo), harmless, b"proc", scheduler)
     await mounts.mount_at("/sys", SysFs(kernel), harmless | MS_RDONLY, b"sysfs", scheduler)
+    await mounts.mount_at("/sys/fs/cgroup", CgroupFs(kernel), harmless | MS_RDONLY, b"cgroup2", scheduler)
 
 
 async def _network_files(files: FileAccess, hostname: str) -> None:

@@ -23,6 +23,10 @@ class QueueDriver:
         while view:
             view = view[await self._writer.write(bytes(view)) :]
 
+    def close(self) -> None:
+        """The reader sees the end."""
+        self._writer.release()
+
 
 class TerminalInput(File):
     """What is typed: writing to it is typing, closing it is hanging up."""

@@ -1,14 +1,14 @@
-"""The console: a terminal whose other side is outside of the LibOS."""
+"""Consoles: terminals whose other side is outside of the LibOS."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ...abi.errors import SyscallError
 from ...sched.waitqueue import WaitQueue
-from ..file import POLLIN, POLLOUT
+from ..file import POLLHUP, POLLIN, POLLOUT
 from .terminal import Terminal
 
 log = logging.getLogger(__name__)
@@ -21,25 +21,31 @@ class ConsoleDriver(Protocol):
     def write(self, data: bytes) -> Awaitable[None]:
         """Send all of ``data``; a ``SyscallError`` when nobody is there any more."""
 
+    def close(self) -> None:
+        """There will be no more output."""
+
 
 class Console:
-    """The hardware of the console's terminal: one strand that sends, for as long as there is output.
+    """The hardware of a terminal that ``driver`` shows outside: one strand that sends, while there is output.
 
     No more than a chunk is ever under way; what the driver does not take stays in the terminal, where
-    programs wait for room.
+    programs wait for room. Life: from its creation until nobody has the terminal open any more (or the
+    driver's side is gone); then the last output is sent, the driver closed and the terminal forgotten.
     """
 
-    def __init__(self, terminal: Terminal, driver: ConsoleDriver) -> None:
+    def __init__(self, terminal: Terminal, driver: ConsoleDriver, forget: Callable[[Terminal], None]) -> None:
         self.terminal = terminal
         self.driver = driver
+        self.forget = forget
         self.sending = False
-        self.gone = False
+        self.ending = False
+        self.closed = False
         self.waiters = WaitQueue()  # POLLIN: everything has been sent; POLLOUT: there is room for typed bytes
         terminal.hardware = self
 
     async def input(self, data: bytes) -> None:
-        """Typed bytes: waits until there is room for all of them."""
-        while data and not self.gone:
+        """Typed bytes: waits until there is room for all of them. What comes too late is dropped."""
+        while data and not self.ending:
             taken = self.terminal.type(data)
             data = data[taken:]
             if data:
@@ -51,19 +57,19 @@ class Console:
 
     def disconnect(self) -> None:
         """Nobody is there any more: hang up."""
-        if not self.gone:
-            self.gone = True
+        if not self.ending:
             self.terminal.output.clear()
             self.terminal.hangup()
-            self.waiters.wake()
 
     def changed(self, events: int) -> None:
-        if events & POLLIN:
-            if self.gone:
-                self.terminal.output.clear()
-            elif not self.sending:
-                self.sending = True
-                self.terminal.scheduler.spawn(self._send())
+        if events & POLLHUP and not self.ending:
+            self.ending = True
+            self.waiters.wake(POLLOUT)
+            if not self.terminal.output and not self.sending:
+                self._close()
+        if self.terminal.output and not self.sending and not self.closed:
+            self.sending = True
+            self.terminal.scheduler.spawn(self._send())
         if events & POLLOUT:
             self.waiters.wake(POLLOUT)
 
@@ -84,3 +90,12 @@ class Console:
         finally:
             self.sending = False
             self.waiters.wake(POLLIN)
+        if self.ending:
+            self._close()
+
+    def _close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.terminal.output.clear()
+            self.forget(self.terminal)
+            self.driver.close()

@@ -12,7 +12,7 @@ from typing import Protocol
 from ...abi import termios as tc
 from ...abi.signals import SIGINT, SIGQUIT, SIGTSTP
 from ...abi.termios import Termios
-from .output import TAB, OutputProcessor
+from .output import TAB, OutputProcessor, is_word, to_lower
 
 NEWLINE, RETURN, RUBOUT = 10, 13, b"\b \b"
 
@@ -104,7 +104,7 @@ class LineDiscipline:
         self.edit.clear()
         self.stream.clear()
         self._stored = 0
-        self._literal = self._erasing = False
+        self._erasing = False
         self.side.input_flushed()
 
     def configure(self, termios: Termios) -> None:
@@ -141,15 +141,16 @@ class LineDiscipline:
         flags, local = self.termios.iflag, self.termios.lflag
         if flags & tc.ISTRIP:
             byte &= 0x7F
-        if flags & tc.IUCLC and local & tc.IEXTEN and 65 <= byte <= 90:
-            byte += 32
+        if flags & tc.IUCLC and local & tc.IEXTEN:
+            byte = to_lower(byte)
         if local & tc.EXTPROC:
             self.stream.append(byte)
         elif self._literal:
             self._literal = False
-            self._keep(byte, literal=True)
+            self._keep(byte)
         elif not self._control(byte):
-            if byte == RETURN:
+            returned = byte == RETURN
+            if returned:
                 if flags & tc.IGNCR:
                     return
                 if flags & tc.ICRNL:
@@ -157,7 +158,7 @@ class LineDiscipline:
             elif byte == NEWLINE and flags & tc.INLCR:
                 byte = RETURN
             if not (local & tc.ICANON and self._canonical(byte)):
-                self._keep(byte)
+                self._keep(byte, returned)
 
     def _is(self, byte: int, index: int) -> bool:
         """Whether ``byte`` is the control character at ``index``, and that one is switched on."""
@@ -195,12 +196,12 @@ class LineDiscipline:
             self._echo_byte(byte)
             self._show()
 
-    def _keep(self, byte: int, literal: bool = False) -> None:
-        """An ordinary byte, or one that LNEXT made ordinary, becomes input."""
+    def _keep(self, byte: int, returned: bool = False) -> None:
+        """A byte becomes input. A newline that was typed as a return is echoed as such, any other as ^J."""
         local = self.termios.lflag
         if local & tc.ECHO:
             self._finish_erasing()
-            if byte == NEWLINE and not literal:
+            if byte == NEWLINE and returned:
                 self._echo += b"\n"
             else:
                 self._mark_start()
@@ -233,11 +234,9 @@ class LineDiscipline:
                 self._echo_byte(kept)
         elif byte == NEWLINE:
             if local & (tc.ECHO | tc.ECHONL):
-                self._finish_erasing()
                 self._echo += b"\n"
             self._end_line(b"\n")
         elif self._is(byte, tc.VEOF):
-            self._finish_erasing()
             self._end_line(b"")
         elif self._is(byte, tc.VEOL) or (extended and self._is(byte, tc.VEOL2)):
             if local & tc.ECHO:
@@ -279,8 +278,10 @@ class LineDiscipline:
         seen_word = False
         while self.edit:
             start = self._last_character()
+            if start < 0:
+                break
             if word:
-                if _is_word(self.edit[start]):
+                if is_word(self.edit[start]):
                     seen_word = True
                 elif seen_word:
                     break
@@ -293,10 +294,10 @@ class LineDiscipline:
             self._finish_erasing()
 
     def _last_character(self) -> int:
-        """Where the last character of ``edit`` begins: one byte, or one sequence of UTF-8."""
+        """Where the last character of ``edit`` begins, a byte or a sequence of UTF-8; -1 if that has no beginning."""
         start = len(self.edit) - 1
         if self.termios.iflag & tc.IUTF8:
-            while start and self.edit[start] & 0xC0 == 0x80:
+            while start >= 0 and self.edit[start] & 0xC0 == 0x80:
                 start -= 1
         return start
 
@@ -356,8 +357,3 @@ class LineDiscipline:
 
 def _is_control(byte: int) -> bool:
     return byte < 32 or byte == 127
-
-
-def _is_word(byte: int) -> bool:
-    """Letters, digits, the underscore, and whatever begins a character beyond ASCII."""
-    return byte == 0x5F or byte >= 0xC0 or 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122

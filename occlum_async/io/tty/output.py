@@ -8,8 +8,9 @@ from ...abi.termios import Termios
 # With none of these set, output processing is at most the mapping of NL to CR NL.
 SLOW = tc.OCRNL | tc.OLCUC | tc.ONOCR
 TAB = 8
-# Bytes that do not move the cursor: control characters but tab and backspace, and UTF-8 continuations.
-STILL = bytes([*range(8), *range(10, 32), 127, *range(0x80, 0xC0)])
+# Bytes that do not move the cursor: control characters but tab and backspace; and UTF-8's continuations.
+STILL = bytes([*range(8), *range(10, 32), 127])
+STILL_UTF8 = STILL + bytes(range(0x80, 0xC0))
 
 
 class OutputProcessor:
@@ -24,14 +25,14 @@ class OutputProcessor:
         """The bytes that the screen gets for ``data``: at most ``TAB`` times as many."""
         flags = termios.oflag
         if not flags & tc.OPOST:
-            self._advance(data, False)
             return data
+        still = STILL_UTF8 if termios.iflag & tc.IUTF8 else STILL
         if flags & SLOW or (flags & tc.TABDLY == tc.XTABS and b"\t" in data):
-            return self._process_slowly(data, flags)
-        self._advance(data, bool(flags & (tc.ONLCR | tc.ONLRET)))
+            return self._process_slowly(data, flags, still)
+        self._advance(data, bool(flags & (tc.ONLCR | tc.ONLRET)), still)
         return data.replace(b"\n", b"\r\n") if flags & tc.ONLCR else data
 
-    def _advance(self, data: bytes, newline_returns: bool) -> None:
+    def _advance(self, data: bytes, newline_returns: bool, still: bytes) -> None:
         """Move ``column`` over ``data``."""
         start = data.rfind(b"\r") + 1
         if newline_returns:
@@ -40,9 +41,9 @@ class OutputProcessor:
             self.column = 0
         tail = data[start:]
         if b"\t" not in tail and b"\b" not in tail:
-            self.column += len(tail.translate(None, STILL))
+            self.column += len(tail.translate(None, still))
             return
-        for byte in tail.translate(None, STILL):
+        for byte in tail.translate(None, still):
             self._step(byte)
 
     def _step(self, byte: int) -> None:
@@ -53,7 +54,7 @@ class OutputProcessor:
         else:
             self.column += 1
 
-    def _process_slowly(self, data: bytes, flags: int) -> bytes:
+    def _process_slowly(self, data: bytes, flags: int, still: bytes) -> bytes:
         sent = bytearray()
         for byte in data:
             if byte == 10:
@@ -75,9 +76,25 @@ class OutputProcessor:
                 sent += b" " * width
                 self.column += width
             else:
-                if flags & tc.OLCUC and 97 <= byte <= 122:
-                    byte -= 32
-                sent.append(byte)
-                if byte not in STILL:
+                sent.append(to_upper(byte) if flags & tc.OLCUC else byte)
+                if byte not in still:
                     self._step(byte)
         return bytes(sent)
+
+
+# Linux's terminals take letters to be Latin-1's, whatever the locale.
+
+
+def to_upper(byte: int) -> int:
+    """The capital of a small letter (of which sharp s and y with dots have none: they come out as they do)."""
+    return byte - 32 if 97 <= byte <= 122 or (byte >= 0xDF and byte != 0xF7) else byte
+
+
+def to_lower(byte: int) -> int:
+    """The small letter of a capital."""
+    return byte + 32 if 65 <= byte <= 90 or (0xC0 <= byte <= 0xDE and byte != 0xD7) else byte
+
+
+def is_word(byte: int) -> bool:
+    """Letters, digits and the underscore."""
+    return byte == 0x5F or 48 <= byte <= 57 or to_lower(byte) != byte or to_upper(byte) != byte

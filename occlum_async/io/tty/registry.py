@@ -16,6 +16,8 @@ from .pty import PtyMaster
 from .terminal import Terminal, TerminalFile
 
 PTS_MAJOR = 136
+# What only the opening itself looks at, and fcntl(F_GETFL) does not show.
+OPEN_ONLY = os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_TRUNC | os.O_CLOEXEC
 MAX_TERMINALS = 4096  # /proc/sys/kernel/pty/max
 CAP_SYS_ADMIN = 21
 
@@ -47,26 +49,19 @@ class Terminals:
     def _forget(self, terminal: Terminal) -> None:
         if self.by_index.get(terminal.index) is terminal:
             del self.by_index[terminal.index]
+        if self.console is not None and self.console.terminal is terminal:
+            self.console = None
 
     def open_master(self, flags: int, uid: int = 0, gid: int = 0) -> PtyMaster:
         """A new pty; ENOSPC at the limit. Its slave is locked and belongs to ``uid``."""
         terminal = self._create(uid, gid)
         terminal.locked = True
-        return PtyMaster(terminal, flags & ~os.O_NOCTTY, self._forget)
+        return PtyMaster(terminal, flags & ~OPEN_ONLY, self._forget)
 
     def create_console(self, driver: ConsoleDriver, uid: int = 0, gid: int = 0) -> Console:
-        """The terminal that stands for the one outside; it has a number in /dev/pts as well."""
-        if self.console is not None:
-            raise SyscallError(errno.EBUSY)
-        self.console = Console(self._create(uid, gid), driver)
+        """A terminal that stands for one outside. The latest is /dev/console; all have numbers in /dev/pts."""
+        self.console = Console(self._create(uid, gid), driver, self._forget)
         return self.console
-
-    def remove_console(self) -> None:
-        """Hang the console up and free its number."""
-        if self.console is not None:
-            console, self.console = self.console, None
-            console.disconnect()
-            self._forget(console.terminal)
 
     def open(self, terminal: Terminal, flags: int, thread: Any, controlling: bool = True) -> TerminalFile:
         """Open a terminal. It becomes the caller's controlling terminal by the rule of open(2)'s O_NOCTTY."""
@@ -74,7 +69,7 @@ class Terminals:
             raise SyscallError(errno.EIO)
         if terminal.exclusive and (thread is None or not thread.credentials.capable(CAP_SYS_ADMIN)):
             raise SyscallError(errno.EBUSY)
-        file = terminal.open(flags & ~os.O_NOCTTY)
+        file = terminal.open(flags & ~OPEN_ONLY)
         if isinstance(terminal.hardware, PtyMaster):
             terminal.hardware.slave_opened()
         process = getattr(thread, "process", None)
