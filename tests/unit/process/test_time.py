@@ -10,10 +10,12 @@ import pytest
 
 from occlum_async.abi import signals as abi
 from occlum_async.abi.time import ITIMERSPEC, TIMESPEC
+from occlum_async.process import sending
 from occlum_async.process.clock import HostClock, ManualClock
 from occlum_async.process.kernel import Kernel
 from occlum_async.process.limits import RLIMIT_CPU
 from occlum_async.process.rusage import ResourceUsage
+from occlum_async.process.siginfo import SigInfo
 from occlum_async.process.signals import Handler, SigAction
 from occlum_async.process.thread import Thread
 
@@ -191,7 +193,7 @@ async def test_an_interrupted_sleep_tells_what_is_left_and_resumes(thread: Threa
     sleeping = asyncio.ensure_future(call(thread, "nanosleep", TIMESPEC.pack(3, 0), left))
     await asyncio.sleep(0)
     clock.advance(SECOND // 2)
-    await call(thread, "kill", thread.process.pid, abi.SIGUSR1)
+    sending.send_to_process(thread.process, SigInfo.kernel(abi.SIGUSR1))
     with pytest.raises(InterruptedError):
         await sleeping
     assert TIMESPEC.unpack(left) == (2, SECOND // 2) and thread.restart_deadline is None
