@@ -45,7 +45,7 @@ class HostFs(FileSystem):
         self.cacheable = validity is None
         self.validity = float("inf") if validity is None else 0.0 if writable else validity
         self.owner = owner
-        self.handles = handles or Handles(boundary)
+        self.handles = Handles(boundary) if handles is None else handles
         self._owns_handles = handles is None
         self._host = (os.geteuid(), os.getegid())
         self._devices: dict[int, int] = {}

@@ -88,6 +88,11 @@ class HostInode(Inode):
         if stat.st_size < 0:
             raise fs.boundary.refuse("stat", stat)
 
+    def _is(self, stat: os.stat_result) -> bool:
+        """Whether ``stat`` is of this file. Numbers are used again, so the kind must be the same as well."""
+        same = (stat.st_dev, stat.st_ino) == self.identity
+        return same and modes.S_IFMT(stat.st_mode) == modes.S_IFMT(self.mode)
+
     def _refresh(self) -> None:
         """Ask the host again. A file that is no longer where it was keeps what is known of it, without names."""
         boundary = self.fs.boundary
@@ -102,7 +107,7 @@ class HostInode(Inode):
                 raise
             self.nlink = 0
             return
-        if (stat.st_dev, stat.st_ino) == self.identity:
+        if self._is(stat):
             self._absorb(stat)
         else:
             self.nlink = 0
@@ -187,7 +192,7 @@ class HostInode(Inode):
         boundary = self.fs.boundary
         try:
             stat = boundary.fstat(fd)
-            if (stat.st_dev, stat.st_ino) != self.identity:
+            if not self._is(stat):
                 raise SyscallError(errno.ESTALE)
             self._absorb(stat)
         except SyscallError:
@@ -371,18 +376,23 @@ class HostInode(Inode):
         self._refresh()
 
     async def link(self, name: bytes, inode: Inode) -> None:
-        fd = self._changing(name)
         assert isinstance(inode, HostInode)
-        self.fs.boundary.link(inode._any_fd(), fd, name)
+        self._check_writable()
+        boundary = self.fs.boundary
+        fd = boundary.duplicate(inode._any_fd())
+        try:
+            boundary.link(fd, self._changing(name), name)
+        finally:
+            boundary.close(fd)
         if not inode.place:
             inode.parent, inode.place = self, name
         inode._refresh()
 
     async def unlink(self, name: bytes, inode: Inode) -> None:
-        fd = self._changing(name)
+        self._check_writable()
         assert isinstance(inode, HostInode)
         inode._pin()
-        self.fs.boundary.unlink(fd, name)
+        self.fs.boundary.unlink(self._changing(name), name)
         inode._removed()
 
     async def rmdir(self, name: bytes, inode: Inode) -> None:
@@ -398,10 +408,14 @@ class HostInode(Inode):
         assert replaced is None or isinstance(replaced, HostInode)
         if replaced is not None and not exchange:
             replaced._pin()
-        # Two descriptors at once: the limit of handles is far above two, so the second does not evict the first.
-        fd = self._changing(name)
-        target_fd = target._changing(new_name)
-        self.fs.boundary.rename(fd, name, target_fd, new_name, RENAME_EXCHANGE if exchange else 0)
+        flags = RENAME_EXCHANGE if exchange else 0
+        boundary = self.fs.boundary
+        # Opening the second directory may close the first one's descriptor: it takes one of its own.
+        fd = boundary.duplicate(self._changing(name))
+        try:
+            boundary.rename(fd, name, target._changing(new_name), new_name, flags)
+        finally:
+            boundary.close(fd)
         inode.parent, inode.place = target, new_name
         if replaced is not None:
             if exchange:

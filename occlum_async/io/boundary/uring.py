@@ -18,6 +18,7 @@ import errno
 import importlib
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from ...abi.errors import Interrupted, SyscallError
@@ -92,6 +93,8 @@ class UringBoundary(Boundary):
         self._pool: list[Any] = []
         self._pending: dict[int, Operation] = {}
         self._unread: dict[int, bytes] = {}
+        self._held: dict[int, int] = {}
+        self._closing: set[int] = set()
         self._number = 0
         self._flush_scheduled = False
         self._writes_at_once = True
@@ -151,12 +154,14 @@ class UringBoundary(Boundary):
 
     async def sync(self, fd: int, data_only: bool = False) -> None:
         flags = self._lib.IORING_FSYNC_DATASYNC if data_only else 0
-        operation = self._queue("sync", self._lib.IORING_OP_FSYNC, fd, 0, 0, 0, flags, None)
-        self._checked(await self._finish(operation, False))
+        with self._holding(fd):
+            operation = self._queue("sync", self._lib.IORING_OP_FSYNC, fd, 0, 0, 0, flags, None)
+            self._checked(await self._finish(operation, False))
 
     async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
-        operation = self._queue("fallocate", self._lib.IORING_OP_FALLOCATE, fd, length, mode, offset, 0, None)
-        self._checked(await self._finish(operation, False))
+        with self._holding(fd):
+            operation = self._queue("fallocate", self._lib.IORING_OP_FALLOCATE, fd, length, mode, offset, 0, None)
+            self._checked(await self._finish(operation, False))
 
     async def open(
         self, directory: int, name: bytes, flags: int, mode: int = 0, resolve: int = RESOLVE_CONFINED
@@ -183,10 +188,27 @@ class UringBoundary(Boundary):
 
     def close(self, fd: int) -> None:
         # What is queued names descriptors by number: it must be under way before the number is free again.
-        if self._lib.uring_queued(self._ring):
+        if self._ring is not None and self._lib.uring_queued(self._ring):
             self._flush()
         self._unread.pop(fd, None)
-        super().close(fd)
+        if fd in self._held:
+            self._closing.add(fd)
+        else:
+            super().close(fd)
+
+    @contextlib.contextmanager
+    def _holding(self, fd: int) -> Iterator[None]:
+        """Put off a ``close``: what a worker thread does looks its descriptor up when the thread gets to it."""
+        self._held[fd] = self._held.get(fd, 0) + 1
+        try:
+            yield
+        finally:
+            self._held[fd] -= 1
+            if not self._held[fd]:
+                del self._held[fd]
+                if fd in self._closing:
+                    self._closing.discard(fd)
+                    self.close(fd)
 
     @staticmethod
     def _checked(result: int) -> int:

@@ -1,0 +1,362 @@
+"""Both boundaries do the same; the io_uring one in fewer exits, and without losing bytes or memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import gc
+import logging
+import os
+import pty
+import select
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from occlum_async.abi.errors import Interrupted, SyscallError
+from occlum_async.errors import ConfigError, HostUnsupported
+from occlum_async.io.boundary import Boundary, choose, open_boundary, uring
+from occlum_async.io.boundary.base import MAX_TRANSFER
+from occlum_async.io.boundary.uring import UringBoundary
+from occlum_async.sched.strand import CoroutineStrand, Scheduler
+
+
+def opened(kind: str) -> Boundary:
+    try:
+        return open_boundary(kind, Scheduler(asyncio.get_running_loop()))
+    except HostUnsupported as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["uring", "ocall"])
+async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
+    made = opened(request.param)
+    yield made
+    await made.shutdown()
+
+
+@pytest.fixture
+async def ring(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[UringBoundary]:
+    made = opened("uring")
+    assert isinstance(made, UringBoundary)
+    yield made
+    await made.shutdown()
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for fd in (reader, writer):
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.write(fd, b"0123456789")
+    yield fd
+    os.close(fd)
+
+
+def spawn(boundary: Boundary, call: Callable[[], Any]) -> tuple[CoroutineStrand, asyncio.Future[Any]]:
+    """Run ``call`` on a strand that the scheduler steps; its result, or its exception."""
+    done: asyncio.Future[Any] = boundary.loop.create_future()
+
+    async def run() -> None:
+        try:
+            result = await call()
+        except BaseException as error:
+            done.set_result(error)
+        else:
+            done.set_result(result)
+
+    return boundary.scheduler.spawn(run()), done
+
+
+async def settle(boundary: Boundary) -> None:
+    """Let everything run that can: strands, flushes, completions."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+        boundary.turn()
+
+
+async def test_files(boundary: Boundary, file: int) -> None:
+    assert await boundary.read(file, 4, 3) == b"3456"
+    assert await boundary.read(file, 100, 8) == b"89"
+    assert await boundary.read(file, 100, 100) == b""
+    assert await boundary.write(file, b"ab", 1) == 2
+    assert await boundary.write(file, memoryview(bytearray(b"cd")), 20) == 2
+    assert os.pread(file, 100, 0) == b"0ab3456789" + bytes(10) + b"cd"
+    await boundary.fallocate(file, 0, 0, 4096)
+    assert os.fstat(file).st_size == 4096
+    await boundary.sync(file)
+    await boundary.sync(file, data_only=True)
+
+
+async def test_streams(boundary: Boundary, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    assert await boundary.write(writer, b"hello") == 5
+    assert await boundary.read(reader, 100) == b"hello"
+    _, reading = spawn(boundary, lambda: boundary.read(reader, 100))
+    await settle(boundary)
+    assert not reading.done()
+    os.write(writer, b"later")
+    assert await reading == b"later"
+    os.close(writer)
+    assert await boundary.read(reader, 100) == b""
+
+
+async def test_write_waits_for_room(boundary: Boundary, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    _, writing = spawn(boundary, lambda: boundary.write(writer, b"x" * 100))
+    await settle(boundary)
+    assert not writing.done()
+    os.read(reader, 65536)
+    async with asyncio.timeout(5):
+        assert await writing == 100
+    assert fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK == 0
+
+
+async def test_terminal(boundary: Boundary) -> None:
+    master, slave = pty.openpty()
+    _, reading = spawn(boundary, lambda: boundary.read(slave, 100))
+    await settle(boundary)
+    os.write(master, b"line\n")
+    assert await reading == b"line\n"
+    assert await boundary.write(slave, b"out") == 3
+    os.close(master)
+    os.close(slave)
+
+
+async def test_poll(boundary: Boundary) -> None:
+    one, other = socket.socketpair()
+    assert await boundary.poll(one.fileno(), select.POLLOUT) & select.POLLOUT
+    _, polling = spawn(boundary, lambda: boundary.poll(one.fileno(), select.POLLIN))
+    await settle(boundary)
+    assert not polling.done()
+    other.close()
+    assert (await polling) & (select.POLLIN | select.POLLHUP)
+    one.close()
+
+
+async def test_two_wait_for_one_stream(boundary: Boundary, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    readings = [spawn(boundary, lambda: boundary.read(reader, 1))[1] for _ in range(2)]
+    await settle(boundary)
+    os.write(writer, b"ab")
+    assert sorted(await asyncio.gather(*readings)) == [b"a", b"b"]
+
+
+async def test_errors_carry_the_hosts_number(boundary: Boundary, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.close(reader)
+    for call, number in [
+        (lambda: boundary.write(writer, b"x"), errno.EPIPE),
+        (lambda: boundary.read(99999, 1, 0), errno.EBADF),
+        (lambda: boundary.read(writer, 1, 0), errno.ESPIPE),
+        (lambda: boundary.open(writer, b"x", os.O_RDONLY), errno.ENOTDIR),
+    ]:
+        with pytest.raises(SyscallError) as caught:
+            await call()
+        assert caught.value.errno in (number, errno.EBADF)
+
+
+async def test_one_transfer_is_bounded(boundary: Boundary, tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "big", os.O_RDWR | os.O_CREAT)
+    os.truncate(fd, 4 * MAX_TRANSFER)
+    assert len(await boundary.read(fd, 1 << 40, 0)) == MAX_TRANSFER
+    assert await boundary.write(fd, bytes(2 * MAX_TRANSFER), 0) == MAX_TRANSFER
+    os.close(fd)
+
+
+async def test_interrupted_read_loses_nothing(boundary: Boundary, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    strand, reading = spawn(boundary, lambda: boundary.read(reader, 100))
+    await settle(boundary)
+    strand.interrupt()
+    assert isinstance(await reading, Interrupted)
+    os.write(writer, b"still there")
+    assert await boundary.read(reader, 100) == b"still there"
+
+
+async def test_data_beats_the_interrupt(ring: UringBoundary, pipe: tuple[int, int]) -> None:
+    """The completion is there when the signal comes: the read has happened and says so."""
+    reader, writer = pipe
+    strand, reading = spawn(ring, lambda: ring.read(reader, 100))
+    await settle(ring)
+    os.write(writer, b"taken")
+    strand.interrupt()
+    outcome = await reading
+    if isinstance(outcome, Interrupted):
+        assert await ring.read(reader, 100) == b"taken"
+    else:
+        assert outcome == b"taken"
+    assert not ring._pending
+
+
+async def test_cancelled_task_leaves_the_data(boundary: Boundary, pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    task = asyncio.create_task(boundary.read(reader, 100))
+    await settle(boundary)
+    os.write(writer, b"for the next")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await boundary.read(reader, 3) == b"for"
+    assert await boundary.read(reader, 100) == b" the next"
+
+
+async def test_destroyed_strand_keeps_its_memory(ring: UringBoundary, pipe: tuple[int, int]) -> None:
+    reader, _ = pipe
+    strand, _ = spawn(ring, lambda: ring.read(reader, 100))
+    await settle(ring)
+    assert ring._pending
+    strand.coroutine.close()
+    del strand
+    gc.collect()
+    await settle(ring)
+    assert not ring._pending
+
+
+async def test_cached_read_is_one_exit_and_no_turn(ring: UringBoundary, file: int) -> None:
+    await ring.read(file, 4, 0)
+    turns = []
+    ring.loop.call_soon(turns.append, 1)
+    before = ring.counters.snapshot()
+    assert await ring.read(file, 4, 0) == b"0123"
+    after = ring.counters.snapshot()
+    assert after["exits"] - before["exits"] == 1
+    assert after["bytes_in"] - before["bytes_in"] == 4
+    assert not turns
+    assert not select.select([ring._event], [], [], 0)[0]
+
+
+async def test_one_exit_for_a_batch(ring: UringBoundary, pipe: tuple[int, int]) -> None:
+    pairs = [socket.socketpair() for _ in range(20)]
+    before = ring.counters.exits
+    polls = [spawn(ring, partial(ring.poll, one.fileno(), select.POLLIN))[1] for one, _ in pairs]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert ring.counters.exits - before == 1
+    for _, other in pairs:
+        other.send(b"x")
+    await asyncio.gather(*polls)
+    assert ring.counters.exits - before < 20
+    for one, other in pairs:
+        one.close()
+        other.close()
+
+
+async def test_close_flushes_what_names_the_descriptor(ring: UringBoundary, file: int) -> None:
+    copy = os.dup(file)
+    _, syncing = spawn(ring, lambda: ring.sync(copy))
+    ring.scheduler.run_ready()
+    ring.close(copy)
+    assert await syncing is None
+
+
+async def test_more_operations_than_the_queue_holds(ring: UringBoundary) -> None:
+    pairs = [socket.socketpair() for _ in range(uring.ENTRIES + 50)]
+    polls = [spawn(ring, partial(ring.poll, one.fileno(), select.POLLIN))[1] for one, _ in pairs]
+    await settle(ring)
+    for _, other in pairs:
+        other.send(b"x")
+    async with asyncio.timeout(10):
+        assert all(events == select.POLLIN for events in await asyncio.gather(*polls))
+    for one, other in pairs:
+        one.close()
+        other.close()
+
+
+async def test_shutdown_takes_back_what_is_under_way(pipe: tuple[int, int]) -> None:
+    ring = opened("uring")
+    assert isinstance(ring, UringBoundary)
+    reader, _ = pipe
+    _, reading = spawn(ring, lambda: ring.read(reader, 100))
+    await settle(ring)
+    await ring.shutdown()
+    assert not ring._pending
+    error = await reading
+    assert isinstance(error, SyscallError) and error.errno == errno.ECANCELED
+
+
+async def test_impossible_answers_are_refused(
+    ring: UringBoundary, file: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ring, "_start", lambda *_: (None, 5000))
+    for call in (ring.read(file, 4, 0), ring.write(file, b"1234")):
+        with pytest.raises(SyscallError, match="EIO"):
+            await call
+    assert ring.counters.refused == 2
+    assert "cannot be true" in caplog.text
+    ring._complete(1 << 40, 7)
+    assert ring.counters.refused == 3
+
+
+async def test_impossible_directory_entries(boundary: Boundary) -> None:
+    good = (1).to_bytes(8, "little") + (9).to_bytes(8, "little") + (24).to_bytes(2, "little") + b"\x08name\0"
+    assert boundary._parse_entries(good)[0].name == b"name"
+    for bad in (
+        good.replace(b"name", b"a/me"),
+        good.replace(b"name\0", b"names"),
+        good.replace((24).to_bytes(2, "little"), (3).to_bytes(2, "little")),
+        good.replace((24).to_bytes(2, "little"), (999).to_bytes(2, "little")),
+    ):
+        with pytest.raises(SyscallError, match="EIO"):
+            boundary._parse_entries(bad)
+
+
+async def test_auto_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(_: object) -> None:
+        raise HostUnsupported("the host refuses io_uring (Operation not permitted)")
+
+    monkeypatch.setattr(choose, "UringBoundary", refuse)
+    scheduler = Scheduler(asyncio.get_running_loop())
+    with caplog.at_level(logging.WARNING):
+        fallback = open_boundary("auto", scheduler)
+    assert fallback.name == "ocall"
+    assert len(caplog.records) == 1
+    with pytest.raises(HostUnsupported):
+        open_boundary("uring", scheduler)
+    with pytest.raises(ConfigError):
+        open_boundary("carrier pigeon", scheduler)
+
+
+async def test_missing_module_is_a_clear_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise ImportError("liburing.so.2: cannot open shared object file")
+
+    monkeypatch.setattr(uring.importlib, "import_module", missing)
+    with pytest.raises(HostUnsupported, match=r"liburing\.so\.2"):
+        uring.load()
+
+
+def test_uvloop(tmp_path: Path) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> bytes:
+        boundary = opened("uring")
+        reader, writer = os.pipe()
+        _, reading = spawn(boundary, lambda: boundary.read(reader, 10))
+        await asyncio.sleep(0)
+        boundary.loop.call_soon(os.write, writer, b"uv")
+        data: bytes = await asyncio.wait_for(reading, 5)
+        await boundary.shutdown()
+        os.close(reader)
+        os.close(writer)
+        return data
+
+    assert uvloop.run(main()) == b"uv"
