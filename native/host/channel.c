@@ -1,6 +1,7 @@
 /* The kernel's end of the channels: which threads have submitted, completions, and the guests' memory. */
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -25,6 +26,7 @@ struct watched {
 	u32 position; /* in `listening`, or NOWHERE while the kernel owes this thread a completion */
 };
 
+#define YIELDS 2
 #define NOWHERE 0xffffffffU
 
 struct poller {
@@ -130,11 +132,19 @@ static u64 now_ns(void)
 	return (u64)t.tv_sec * 1000000000UL + (u64)t.tv_nsec;
 }
 
-/* As poller_scan, but keep looking for `ns` nanoseconds. */
+/* As poller_scan, but keep looking for `ns` nanoseconds; with 0, on a single core, let guests run a few times. */
 u32 poller_spin(struct poller *poller, u32 *found, u32 limit, u64 ns)
 {
 	u64 end = now_ns() + ns;
 
+	for (int turns = ns ? 0 : YIELDS; turns; turns--) {
+		u32 n;
+
+		sched_yield();
+		n = poller_scan(poller, found, limit);
+		if (n || turns == 1)
+			return n;
+	}
 	do {
 		for (int i = 0; i < 16; i++) {
 			u32 n = poller_scan(poller, found, limit);
@@ -173,6 +183,7 @@ void poller_complete(struct poller *poller, u32 handle, i64 result, u32 operatio
 	slot->result = result;
 	slot->operations = operations;
 	slot->cq_flags = flags;
+	slot->blocked = 0;
 	w->cq_sent++;
 	listen_to(poller, handle);
 	__atomic_store_n(&slot->cq_seq, w->cq_sent, __ATOMIC_SEQ_CST);

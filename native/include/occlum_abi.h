@@ -29,6 +29,7 @@
 #define OA_SLOT_WAITING 8     /* u32, the guest sleeps on CQ_SEQ */
 #define OA_SLOT_KICK 12       /* u32, the kernel wants this thread to come in */
 #define OA_SLOT_HOST_TID 16   /* u32, set and cleared by the host at clone and exit */
+#define OA_SLOT_BLOCKED 20    /* u32, the kernel can't say when the completion comes: don't spin for it */
 #define OA_SLOT_IDENTITY 24   /* u32 x 7: pid, tid, ppid, uid, euid, gid, egid */
 #define OA_SLOT_ENTRY 64      /* u32 number, u32 flags, u64 user_data, u64 x 6 arguments */
 #define OA_SLOT_PLACES 128    /* {u32 offset, u32 length} x 6: what was copied in, by argument */
@@ -82,7 +83,7 @@
 
 /* ---- the kernel's page ---- */
 #define OA_PAGE_SLEEPING 0 /* u32: ring the doorbell */
-#define OA_PAGE_SPIN 4     /* u32: how often to look for a completion before sleeping */
+#define OA_PAGE_SPIN 4     /* u32: how often to look for a completion before sleeping; 0 where cores are scarce */
 #define OA_PAGE_GRANTS 8   /* u32 */
 #define OA_PAGE_TABLE 64   /* u32 [OA_TABLE_CALLS][6]: how each argument travels */
 #define OA_TABLE_CALLS 480
@@ -108,7 +109,7 @@ struct oa_operation {
 
 struct oa_slot {
 	u32 sq_seq, cq_seq, waiting, kick;
-	u32 host_tid, reserved;
+	u32 host_tid, blocked;
 	u32 identity[8];
 	u32 pad[2];
 	u32 number, flags;

@@ -21,6 +21,8 @@ static void await_completion(struct area *area)
 	for (u32 turns = PAGE->spin; turns; turns--) {
 		if (load_acquire(&slot->cq_seq) == expected)
 			return;
+		if (*(volatile u32 *)&slot->blocked)
+			break;
 		__builtin_ia32_pause();
 	}
 	__atomic_store_n(&slot->waiting, 1, __ATOMIC_SEQ_CST);

@@ -134,7 +134,7 @@ class LibOS:
         """What happened so far: system calls by name, what was not supported, exits and bytes of the boundary."""
         kernel = self._booted().kernel
         return {
-            "syscalls": dict(kernel.stats.syscalls),
+            "syscalls": {call.name: call.count for call in kernel.calls.values() if call.count},
             "unsupported": dict(kernel.stats.unsupported),
             "oopses": kernel.stats.oopses,
             "boundary": {"kind": kernel.boundary.name, **kernel.boundary.counters.snapshot()},

@@ -93,7 +93,7 @@ async def _serve_one(thread: Thread, calls: dict[int, Call]) -> None:
 
 async def _make(thread: Thread, guest: GuestThread, call: Call, entry: Entry) -> tuple[int, Restart | None]:
     """Make one call: its result, and its restart policy if a signal cut it short."""
-    thread.kernel.stats.syscalls[call.name] += 1
+    call.count += 1
     try:
         result = call.handler(thread, *[decode(guest, entry) for decode in call.decoders])
         if call.blocking:

@@ -219,6 +219,8 @@ class GuestThread:
         self.index = self.channel.allocate(index)
         self._memory = self.channel.memory
         self._base = index * shared.SLOT_SIZE
+        self._entry_at = self._base + shared.SLOT_ENTRY
+        self._blocked = self._base + shared.SLOT_BLOCKED
         self.strand: Strand | None = None  # what serves this thread, wherever it waits
         self._handle = submissions.watch(self, self._memory, index)
         host.threads.add(self)
@@ -228,7 +230,6 @@ class GuestThread:
         self.in_guest = True  # no submission is being handled: only a kick reaches it
         self._operations = 0
         self._window_used = -1
-        self._entry: tuple[int, ...] = (0,) * 23
         self.on_kick: Callable[[], bool] | None = None
 
     # -- submissions ---------------------------------------------------------------
@@ -239,11 +240,14 @@ class GuestThread:
         strand, self._waiting = self._waiting, None
         if strand is None:
             self._arrived = True
-        else:
-            strand.resume_now()
+            return
+        strand.resume_now()
+        if not self.in_guest and not self._gone:
+            # Not answered at once: the call blocks, and the guest had better sleep.
+            self._memory[self._blocked] = 1
 
     async def receive(self) -> tuple[int, ...]:
-        """Wait for the next entry: (number, flags, user_data, six arguments, six places, rip, rsp).
+        """Wait for the next entry: (number, flags, user_data, six arguments).
 
         Raises ``GuestGone`` when the host process ends first.
         """
@@ -255,8 +259,11 @@ class GuestThread:
         self._arrived = False
         self._operations = 0
         self._window_used = -1
-        self._entry = shared.ENTRY.unpack_from(self._memory, self._base + shared.SLOT_ENTRY)
-        return self._entry
+        return shared.ENTRY.unpack_from(self._memory, self._entry_at)
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Where in the window the bytes of an argument are: offset and length, or one of PLACE_*."""
+        return shared.PLACE.unpack_from(self._memory, self._base + shared.SLOT_PLACES + 8 * position)  # type: ignore[return-value]
 
     def window(self, offset: int, size: int) -> bytes:
         """A copy of bytes that the shim has put into the window."""
@@ -294,7 +301,7 @@ class GuestThread:
 
     def _inputs_end(self) -> int:
         """Where in the window the bytes that came with the present entry end."""
-        places = self._entry[9:21]
+        places = shared.PLACES.unpack_from(self._memory, self._base + shared.SLOT_PLACES)
         end = 0
         for offset, length in zip(places[::2], places[1::2], strict=True):
             if length <= shared.WINDOW_SIZE:
@@ -373,7 +380,7 @@ class GuestThread:
 
     def stack_pointer(self) -> int:
         """The guest's stack pointer at its present system call."""
-        return self._entry[22]
+        return 0 if self._gone else int(shared.STACK_POINTER.unpack_from(self._memory, self._base + shared.SLOT_RIP)[0])
 
     def cpu_times(self) -> tuple[int, int]:
         """User and system time in nanoseconds."""

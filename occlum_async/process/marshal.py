@@ -21,7 +21,6 @@ Entry = tuple[int, ...]
 Decoder = Callable[["GuestThread", Entry], Any]
 
 FIRST_ARGUMENT = 3  # number, flags, user_data come before
-FIRST_PLACE = 9
 IOVEC = struct.Struct("<QQ")
 IOV_MAX = 1024
 _MAX_TRANSFER = 0x7FFFF000
@@ -49,13 +48,14 @@ class Declaration(Protocol):
 class Call:
     """One system call, ready to be made: its handler and the decoders of its arguments."""
 
-    __slots__ = ("blocking", "decoders", "handler", "name", "restart")
+    __slots__ = ("blocking", "count", "decoders", "handler", "name", "restart")
 
     def __init__(self, declaration: Declaration) -> None:
         self.name = declaration.name
         self.handler = declaration.handler
         self.blocking = declaration.blocking
         self.restart = declaration.restart
+        self.count = 0  # how often it was made
         self.decoders = [
             _decoder(argument, position, declaration) for position, argument in enumerate(declaration.arguments)
         ]
@@ -78,18 +78,18 @@ def shim_table(declarations: Mapping[int, Declaration]) -> bytes:
 
 
 def _decoder(argument: Argument, position: int, declaration: Declaration) -> Decoder:
-    register, place = FIRST_ARGUMENT + position, FIRST_PLACE + 2 * position
+    register = FIRST_ARGUMENT + position
     if argument.vector:
         return _vector(register)
     if argument.kind is Kind.VALUE:
         return _value(register, argument)
     if argument.kind is Kind.STRING:
-        return _string(register, place, argument.optional)
+        return _string(register, position, argument.optional)
     if argument.kind is Kind.POINTER:
         return lambda guest, entry: GuestPointer(guest, entry[register])
     if not argument.length:
-        return _struct(register, place)
-    return _buffer(register, place, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
+        return _struct(register, position)
+    return _buffer(register, position, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
 
 
 def _value(register: int, argument: Argument) -> Decoder:
@@ -102,11 +102,11 @@ def _value(register: int, argument: Argument) -> Decoder:
     return lambda guest, entry: entry[register]
 
 
-def _string(register: int, place: int, optional: bool) -> Decoder:
+def _string(register: int, position: int, optional: bool) -> Decoder:
     def decode(guest: GuestThread, entry: Entry) -> bytes | None:
-        length = entry[place + 1]
+        place, length = guest.place(position)
         if length <= shared.WINDOW_SIZE:
-            return guest.window(entry[place], length)
+            return guest.window(place, length)
         if optional and not entry[register]:
             return None
         raise SyscallError(errno.ENAMETOOLONG if length == shared.PLACE_LONG else errno.EFAULT)
@@ -114,20 +114,19 @@ def _string(register: int, place: int, optional: bool) -> Decoder:
     return decode
 
 
-def _struct(register: int, place: int) -> Decoder:
+def _struct(register: int, position: int) -> Decoder:
     def decode(guest: GuestThread, entry: Entry) -> GuestPointer:
-        known = entry[place + 1]
-        return GuestPointer(guest, entry[register], entry[place], known if known <= shared.WINDOW_SIZE else 0)
+        place, known = guest.place(position)
+        return GuestPointer(guest, entry[register], place, known if known <= shared.WINDOW_SIZE else 0)
 
     return decode
 
 
-def _buffer(register: int, place: int, length: int, unit: int) -> Decoder:
+def _buffer(register: int, position: int, length: int, unit: int) -> Decoder:
     def decode(guest: GuestThread, entry: Entry) -> GuestBuffer:
         size = entry[length] * unit
-        copied = entry[place + 1]
-        where = entry[place] if copied <= shared.WINDOW_SIZE and size <= copied else -1
-        return GuestBuffer(guest, entry[register], size, where)
+        place, copied = guest.place(position)
+        return GuestBuffer(guest, entry[register], size, place if size <= copied <= shared.WINDOW_SIZE else -1)
 
     return decode
 

@@ -18,7 +18,7 @@ from ..sched.strand import Scheduler
 CAPACITY = 32768  # threads of one LibOS
 BATCH = 256
 SPIN_NS = 20_000  # how long the kernel looks for a submission before it sleeps
-GUEST_SPIN = 400  # how often a guest looks for a completion before it sleeps
+GUEST_SPIN = 2000  # how often a guest looks for a completion before it sleeps
 SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
 
 
@@ -114,7 +114,7 @@ class Submissions:
             if not count:
                 if self.scheduler.busy:
                     break
-                count = lib.poller_spin(poller, found, BATCH, self._spin_ns) if self._spin_ns else 0
+                count = lib.poller_spin(poller, found, BATCH, self._spin_ns)
                 if not count:
                     count = lib.poller_sleep(poller, found, BATCH)
                     if not count:
