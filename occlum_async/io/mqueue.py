@@ -46,7 +46,7 @@ class Queue:
         # mq_notify(3): the process that is told once, when a message comes to the empty queue; and how.
         self.notified: Hashable | None = None
         self.notify: Callable[[], None] | None = None
-        self.signal = (0, 0, 0)  # kind of notification, signal and pid, for reading the file
+        self.signal: tuple[int, int, int] = (0, 0, 0)  # kind of notification, signal and pid, for reading the file
         self._messages: list[tuple[int, int, bytes]] = []
         self._order = itertools.count()
 
