@@ -25,7 +25,7 @@ from ...abi.socket import (
     SIOCATMARK,
 )
 from ...abi.user import UserPointer
-from ..file import POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM
+from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from .connection import ConnectionSocket
 from .socket import Ancillary, Chunk, Received
 
@@ -70,6 +70,15 @@ class ByteStream(ConnectionSocket):
     # -- sending ---------------------------------------------------------------
 
     async def write(self, data: bytes | memoryview) -> int:
+        size = len(data)
+        peer = self.peer
+        if (
+            peer is not None and self.connected and not self.error and not self.shut & SHUT_SEND
+            and not peer.closed and not peer.shut & SHUT_RECEIVE and 0 < size <= PIECE and self.sent < self.full_at
+        ):  # fmt: skip
+            # The common case: all is well and there is room for all of it.
+            self._push(peer, data if isinstance(data, bytes) else bytes(data), self.prepare_ancillary(None))
+            return size
         return await self.send(data)
 
     async def send(
@@ -158,20 +167,31 @@ class ByteStream(ConnectionSocket):
 
     async def read(self, size: int) -> bytes:
         inbox = self.inbox
-        if len(inbox) == 1 and not self.pass_credentials:
-            # The common case: one whole message waits, and there is room for it.
-            chunk = inbox[0]
-            data = chunk.data
-            if chunk.ancillary is None and chunk is not self.urgent and len(data) <= size and self.peek_offset <= 0:
-                inbox.clear()
-                chunk.sender.uncharge(chunk.charge)  # type: ignore[union-attr]
-                return data if isinstance(data, bytes) else bytes(data)
+        while True:
+            if len(inbox) == 1 and not self.pass_credentials:
+                # The common case: one whole message waits, and there is room for it.
+                chunk = inbox[0]
+                data = chunk.data
+                if chunk.ancillary is None and chunk is not self.urgent and len(data) <= size and self.peek_offset <= 0:
+                    inbox.clear()
+                    chunk.sender.uncharge(chunk.charge)  # type: ignore[union-attr]
+                    return data if isinstance(data, bytes) else bytes(data)
+            if not self.may_park(size):
+                break
+            await self.waiters.wait(self.scheduler, READABLE | POLLERR | POLLHUP)
         if not size:
             return b""
         received = await self.receive(size)
         if received.files:
             self.stack.flight.discard(received.files)  # read(2) cannot pass them on
         return received.data
+
+    def may_park(self, size: int) -> bool:
+        """Whether a read finds nothing to do but to wait, in the plainest way."""
+        return (
+            not self.inbox and self.connected and not self.shut & SHUT_RECEIVE and not self.error
+            and not self.nonblocking and self.receive_timeout is None and self.low_water == 1 and size > 0
+        )  # fmt: skip
 
     async def receive(self, size: int, flags: int = 0) -> Received:
         self.check_receivable()

@@ -206,10 +206,10 @@ class UdpSocket(InetSocket, RecordSocket):
             if self.option(inet.IP_RECVORIGDSTADDR, SOL_IP):
                 original = self.format_address(InetAddress(host, self.name.port))
                 messages.append(ControlMessage(SOL_IP, inet.IP_RECVORIGDSTADDR, original))
-        if self.family == AF_INET6:
-            if self.option(inet.IPV6_RECVPKTINFO, SOL_IPV6):
-                info = struct.pack("<16si", encoded_host(host, AF_INET6), interface.INDEX)
-                messages.append(ControlMessage(SOL_IPV6, inet.IPV6_PKTINFO, info))
+        if self.family == AF_INET6 and self.option(inet.IPV6_RECVPKTINFO, SOL_IPV6):
+            info = struct.pack("<16si", encoded_host(host, AF_INET6), interface.INDEX)
+            messages.append(ControlMessage(SOL_IPV6, inet.IPV6_PKTINFO, info))
+        if len(host) == 16:
             if self.option(inet.IPV6_RECVHOPLIMIT, SOL_IPV6):
                 messages.append(ControlMessage(SOL_IPV6, inet.IPV6_HOPLIMIT, INT.pack(HOPS)))
             if self.option(inet.IPV6_RECVTCLASS, SOL_IPV6):
