@@ -49,10 +49,12 @@ class Stat:
 
     def pack(self) -> bytes:
         """``struct stat`` of x86-64."""
-        times = (value for time in (self.atime, self.mtime, self.ctime) for value in divmod(time, 10**9))
+        second = 1_000_000_000
+        atime, mtime, ctime = self.atime, self.mtime, self.ctime
         return STAT.pack(
             self.dev, self.ino, self.nlink, self.mode, self.uid, self.gid, self.rdev,
-            self.size, self.blksize, self.blocks, *times,
+            self.size, self.blksize, self.blocks, atime // second, atime % second,
+            mtime // second, mtime % second, ctime // second, ctime % second,
         )  # fmt: skip
 
     def pack_statx(self) -> bytes:

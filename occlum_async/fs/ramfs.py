@@ -43,7 +43,7 @@ class RamFs(FileSystem):
         super().__init__(anonymous_device() if device is None else device)
         self.quota = quota or Quota(size, inodes)
         self._numbers = itertools.count(1)
-        self.root: RamInode = RamInode(self, S_IFDIR | mode, uid, gid)
+        self.root = RamInode(self, S_IFDIR | mode, uid, gid)
 
     def next_number(self) -> int:
         """A fresh inode number."""

@@ -171,8 +171,8 @@ async def fcntl(thread: Thread, fd: Fd, command: UInt, argument: Pointer) -> int
 
 
 def _set_status(thread: Thread, file: File, flags: int) -> int:
-    gains_noatime = flags & os.O_NOATIME and not file.flags & os.O_NOATIME and file.location is not None
-    if gains_noatime and not owns(file.location.inode, thread.credentials):
+    location: Location | None = file.location if flags & ~file.flags & os.O_NOATIME else None
+    if location is not None and not owns(location.inode, thread.credentials):
         raise SyscallError(errno.EPERM)
     if (flags ^ file.flags) & os.O_ASYNC:
         set_async(thread, file, bool(flags & os.O_ASYNC))

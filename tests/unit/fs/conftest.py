@@ -7,19 +7,11 @@ import errno
 import inspect
 import os
 import struct
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-import occlum_async.syscalls.attributes
-import occlum_async.syscalls.copying
-import occlum_async.syscalls.descriptors
-import occlum_async.syscalls.directory
-import occlum_async.syscalls.file
-import occlum_async.syscalls.inotify
-import occlum_async.syscalls.mounts
-import occlum_async.syscalls.names
-import occlum_async.syscalls.stat
 from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.stat import STAT
 from occlum_async.abi.user import PythonBuffer, PythonPointer
@@ -34,6 +26,8 @@ from occlum_async.sched.strand import Scheduler
 from occlum_async.syscalls.table import TABLE
 
 AT_FDCWD = -100
+for family in ("attributes", "copying", "descriptors", "directory", "file", "inotify", "mounts", "names", "stat"):
+    import_module(f"occlum_async.syscalls.{family}")
 CALLS = {declaration.name: declaration for declaration in TABLE.values()}
 
 

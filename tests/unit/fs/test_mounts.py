@@ -94,8 +94,10 @@ async def test_read_only_remount(tree: User) -> None:
     await mount(tree, b"/m", b"/n", BIND)
     await mount(tree, b"", b"/n", BIND | REMOUNT | MS_RDONLY)
     for name, *args in (
-        ("mkdir", b"/n/x", 0o755), ("unlink", b"/n/hidden"), ("chmod", b"/n/hidden", 0o600), ("truncate", b"/n/hidden", 0),
-        ("openat", AT_FDCWD, b"/n/hidden", os.O_RDWR, 0), ("openat", AT_FDCWD, b"/n/x", os.O_CREAT | os.O_WRONLY, 0o644),
+        ("mkdir", b"/n/x", 0o755), ("unlink", b"/n/hidden"), ("chmod", b"/n/hidden", 0o600),
+        ("truncate", b"/n/hidden", 0),
+        ("openat", AT_FDCWD, b"/n/hidden", os.O_RDWR, 0),
+        ("openat", AT_FDCWD, b"/n/x", os.O_CREAT | os.O_WRONLY, 0o644),
         ("rename", b"/n/hidden", b"/n/y"), ("access", b"/n/hidden", 2), ("symlink", b"x", b"/n/l"),
     ):  # fmt: skip
         await tree.fails(errno.EROFS, name, *args)
