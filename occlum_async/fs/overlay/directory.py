@@ -91,11 +91,27 @@ class OverlayDirectory(OverlayInode):
         return found if found and found[0].is_dir else []
 
     async def readdir(self, cookie: int) -> list[DirEntry]:
+        if not self.lowers and self.upper is not None:
+            return await self._list_upper(self.upper, cookie)
         listing = self.fs.listing(self)
         token = (self.version, *[inode.mtime for inode in await self._fresh_layers()])
         if listing.token is None or (listing.token != token and (cookie == 0 or self._changed(listing.token))):
             listing.update(token, await self._merge())
         return listing.after(cookie, ENTRIES_AT_ONCE)
+
+    async def _list_upper(self, upper: Inode, cookie: int) -> list[DirEntry]:
+        """With nothing below there is nothing to merge: the upper layer's own order and cookies."""
+        while entries := await upper.readdir(cookie):
+            shown = []
+            for entry in entries:
+                child = await _child(upper, entry.name)
+                if child is not None and not self.fs.is_whiteout(child):
+                    entry.ino = child.attached.get("overlay.ino") or entry.ino
+                    shown.append(entry)
+            if shown:
+                return shown
+            cookie = entries[-1].cookie
+        return []
 
     def _changed(self, token: object) -> bool:
         return isinstance(token, tuple) and token[0] != self.version

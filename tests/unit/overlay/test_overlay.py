@@ -46,10 +46,13 @@ async def test_identity_survives_copy_up(tree: InsideTree, path: bytes) -> None:
 async def test_listing_shows_the_numbers_of_stat(tree: InsideTree) -> None:
     await tree.append(b"/file", b"x")
     await tree.write(b"/new", b"x")
-    root = (await resolve(tree, b"/")).inode
-    for entry in await root.readdir(0):
-        _, ino = await stat_of(tree, b"/" + entry.name)
-        assert entry.ino == ino, entry.name
+    await tree.mkdir(b"/pure")
+    await tree.rename(b"/dir/a", b"/pure/a")
+    await tree.mkdir(b"/pure/d")
+    for path in (b"/", b"/pure/"):
+        for entry in await (await resolve(tree, path)).inode.readdir(0):
+            _, ino = await stat_of(tree, path + entry.name)
+            assert entry.ino == ino, entry.name
 
 
 async def test_chmod_of_a_directory_copies_no_children(tree: InsideTree) -> None:
