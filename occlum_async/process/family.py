@@ -88,6 +88,8 @@ def give_away_children(process: Process) -> None:
         child.creator = heir
         child.exit_signal = abi.SIGCHLD
         reaper.children[child.pid] = child
+        for member in child.threads.values():
+            member.publish_identity()
     for child in children:
         if child.zombie:
             tell_parent_of_death(child)
@@ -134,6 +136,7 @@ def promote(survivor: Thread) -> None:
     table.threads[survivor.tid] = survivor
     survivor.start_time = process.leader.start_time
     process.leader = survivor
+    survivor.publish_identity()
 
 
 def forget(process: Process) -> None:

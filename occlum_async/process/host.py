@@ -44,6 +44,10 @@ class GuestThread(Protocol):
         """Make it enter the kernel soon if it is running guest code: a signal waits."""
         ...
 
+    def set_identity(self, *identity: int) -> None:
+        """pid, tid, ppid, uid, euid, gid, egid: what the identity grant answers from now on."""
+        ...
+
     def cpu_times(self) -> tuple[int, int]:
         """User and system time in nanoseconds."""
         ...

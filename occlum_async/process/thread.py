@@ -101,6 +101,13 @@ class Thread:
             accounts.add_threads(self.credentials.uid, -1)
             accounts.add_threads(credentials.uid, 1)
         self.credentials = credentials
+        self.publish_identity()
+
+    def publish_identity(self) -> None:
+        """Tell the host side what the identity grant answers. To be called whenever one of it has changed."""
+        if self.guest is not None:
+            who, process = self.credentials, self.process
+            self.guest.set_identity(process.pid, self.tid, process.parent_pid, who.uid, who.euid, who.gid, who.egid)
 
     # -- signals -----------------------------------------------------------------
 

@@ -289,3 +289,33 @@ async def test_pids_are_not_reused_while_a_group_bears_them(kernel: Kernel, thre
     kernel.processes.last_pid = leader.process.pid - 1
     assert fork(thread).process.pid != leader.process.pid
     assert member.process.group.pgid == leader.process.pid
+
+
+class FakeHost:
+    """A host thread that remembers what it was told to answer."""
+
+    identity: tuple[int, ...] = ()
+
+    def kick(self) -> None:
+        pass
+
+    def cpu_times(self) -> tuple[int, int]:
+        return 0, 0
+
+    def stack_pointer(self) -> int:
+        return 0
+
+    def set_identity(self, *identity: int) -> None:
+        self.identity = identity
+
+
+async def test_the_identity_grant_hears_of_changes(thread: Thread) -> None:
+    child = fork(thread)
+    orphan = fork(child)
+    host = FakeHost()
+    orphan.guest = host
+    pid = orphan.process.pid
+    await call(orphan, "setresuid", 7, 8, 0xFFFFFFFF)
+    assert host.identity == (pid, pid, child.process.pid, 7, 8, 0, 0)
+    die(child)
+    assert host.identity == (pid, pid, 1, 7, 8, 0, 0)
