@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 
+from ..abi.errors import SyscallError
 from ..abi.stat import Stat, makedev
 from ..abi.user import UserPointer
 from .file import File
@@ -23,6 +25,9 @@ class AnonymousFile(File):
 
     def describe(self) -> str:
         return f"anon_inode:{self.kind}"
+
+    def reopen(self, flags: int) -> File:
+        raise SyscallError(errno.ENXIO)
 
     async def stat(self) -> Stat:
         return Stat(0o600, ino=1, dev=ANONYMOUS_DEVICE)
