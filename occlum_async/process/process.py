@@ -114,7 +114,7 @@ class Process:
         if self.stopped:
             return "T"
         strands = [thread.strand for thread in self.threads.values()]
-        return "S" if all(strand is not None and strand.parked for strand in strands) else "R"
+        return "S" if all(strand is None or strand.parked for strand in strands) else "R"
 
     # -- usage -------------------------------------------------------------------
 

@@ -57,7 +57,6 @@ class LineDiscipline:
         self._stored = 0  # bytes in ``lines``
         self._literal = False  # the next byte was quoted by LNEXT
         self._erasing = False  # within the \.../ of ECHOPRT
-        self._start_column = 0  # where the echo of ``edit`` began
         self._echo = bytearray()
 
     # -- the reader's side -----------------------------------------------------
@@ -320,7 +319,8 @@ class LineDiscipline:
 
     def _tab_width(self, position: int) -> int:
         """How far the tab at ``position`` of ``edit`` moved the cursor."""
-        column = self._start_column
+        self._show()
+        column = self.side.cursor.line_start
         for byte in self.edit[:position]:
             if byte == 9:
                 column += TAB - column % TAB
@@ -336,7 +336,7 @@ class LineDiscipline:
         """Note the cursor's column when the first character of a line is about to be echoed."""
         if self.canonical and not self.edit:
             self._show()
-            self._start_column = self.side.cursor.column
+            self.side.cursor.line_start = self.side.cursor.column
 
     def _echo_byte(self, byte: int) -> None:
         if self.termios.lflag & tc.ECHOCTL and _is_control(byte) and byte != 9:

@@ -14,12 +14,16 @@ STILL_UTF8 = STILL + bytes(range(0x80, 0xC0))
 
 
 class OutputProcessor:
-    """Maps written bytes to sent bytes; ``column`` is the cursor's, counted from 0."""
+    """Maps written bytes to sent bytes; ``column`` is the cursor's, counted from 0.
 
-    __slots__ = ("column",)
+    ``line_start`` is the column where the line being typed began; a newline or return begins it anew.
+    """
+
+    __slots__ = ("column", "line_start")
 
     def __init__(self) -> None:
         self.column = 0
+        self.line_start = 0
 
     def process(self, data: bytes, termios: Termios) -> bytes:
         """The bytes that the screen gets for ``data``: at most ``TAB`` times as many."""
@@ -35,11 +39,19 @@ class OutputProcessor:
     def _advance(self, data: bytes, newline_returns: bool, still: bytes) -> None:
         """Move ``column`` over ``data``."""
         start = data.rfind(b"\r") + 1
+        newline = data.rfind(b"\n") + 1
         if newline_returns:
-            start = max(start, data.rfind(b"\n") + 1)
+            start = max(start, newline)
         if start:
-            self.column = 0
-        tail = data[start:]
+            self.column = self.line_start = 0
+        if newline > start:
+            self._move(data[start:newline], still)
+            self.line_start = self.column
+            start = newline
+        self._move(data[start:], still)
+
+    def _move(self, tail: bytes, still: bytes) -> None:
+        """Move ``column`` over bytes without a return."""
         if b"\t" not in tail and b"\b" not in tail:
             self.column += len(tail.translate(None, still))
             return
@@ -60,6 +72,7 @@ class OutputProcessor:
             if byte == 10:
                 if flags & (tc.ONLCR | tc.ONLRET):
                     self.column = 0
+                self.line_start = self.column
                 sent += b"\r\n" if flags & tc.ONLCR else b"\n"
             elif byte == 13:
                 if flags & tc.ONOCR and self.column == 0:
@@ -67,10 +80,10 @@ class OutputProcessor:
                 if flags & tc.OCRNL:
                     sent += b"\n"
                     if flags & tc.ONLRET:
-                        self.column = 0
+                        self.column = self.line_start = 0
                 else:
                     sent += b"\r"
-                    self.column = 0
+                    self.column = self.line_start = 0
             elif byte == 9 and flags & tc.TABDLY == tc.XTABS:
                 width = TAB - self.column % TAB
                 sent += b" " * width
