@@ -118,7 +118,7 @@ STEPS = st.lists(
         st.tuples(st.just("truncate"), PATHS, st.integers(0, 12)),
         st.tuples(st.sampled_from(["unlink", "mkdir", "rmdir", "read", "stat", "listdir"]), PATHS),
         st.tuples(st.sampled_from(["rename", "exchange", "link"]), PATHS, PATHS),
-        st.tuples(st.just("chmod"), PATHS, st.sampled_from([0o600, 0o755])),
+        st.tuples(st.just("chmod"), PATHS, st.sampled_from([0o700, 0o755])),
     ),
     max_size=25,
 )
