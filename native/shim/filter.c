@@ -1,8 +1,9 @@
 /* The seccomp filter of every guest: the wall between a guest and the host.
  *
  * Outside of the shim's text every call traps. From the shim's text only calls that concern the guest's own
- * memory, its own threads, its own sleep, and its three kinds of descriptors reach the host. The filter does not
- * trust the shim: whoever jumps to one of its syscall instructions meets the same list.
+ * memory, its own sleep, and its three kinds of descriptors reach the host, and a clone only when the kernel has
+ * ordered just that clone. The filter does not trust the shim: whoever jumps to one of its syscall instructions
+ * meets the same list.
  */
 #include "shim.h"
 
@@ -25,6 +26,7 @@ struct program {
 
 #define ALLOW RETURN(0x7fff0000)
 #define TRAP RETURN(0x00030000)
+#define ASK RETURN(0x7fc00000) /* the kernel answers through the listener */
 #define DENY RETURN(0x00050001) /* EPERM */
 #define KILL RETURN(0x80000000)
 
@@ -60,10 +62,11 @@ static const struct instruction filter[] = {
 	ALLOWED_WITH(SYS_dup3, 1, OA_FD_SOCKET),
 	EQUAL(SYS_arch_prctl, 0, 5), ARG_LOW(0), AT_LEAST(0x1001, 0, 2), AT_LEAST(0x1005, 1, 0), ALLOW, DENY, /* FS and GS */
 	EQUAL(SYS_clone, 0, 6),
-	ARG_HIGH(0), EQUAL(0, 0, 3), ARG_LOW(0), ANY_BIT(~CLONE_ALLOWED, 1, 0), ALLOW, DENY,
+	ARG_HIGH(0), EQUAL(0, 0, 3), ARG_LOW(0), ANY_BIT(~CLONE_ALLOWED, 1, 0), ASK, DENY,
 	DENY,
 };
 
+/* The listener's descriptor, by which the kernel agrees to every clone, or an error. */
 long install_filter(void)
 {
 	struct program program = { sizeof(filter) / sizeof(*filter), filter };
@@ -71,5 +74,5 @@ long install_filter(void)
 
 	if (IS_ERROR(result))
 		return result;
-	return host_call(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, 0, (u64)&program, 0, 0, 0);
+	return host_call(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, 8 /* NEW_LISTENER */, (u64)&program, 0, 0, 0);
 }

@@ -15,9 +15,10 @@ static void must(long result, u64 status)
 		die(status);
 }
 
+/* The zygote's whole life: it says hello with its listener, and then forks as it is told. */
 static void serve(struct area *area)
 {
-	u64 args[6] = { 0 };
+	u64 args[6] = { area->regs.rdi };
 
 	submit(area, OA_NR_HELLO, args);
 }
@@ -38,7 +39,8 @@ void become_guest(int channel, int socket, int doorbell, int page)
 	area->slot = slot_at(0);
 	install_handlers();
 	install_signal_stack(area);
-	must(install_filter(), 108);
+	area->regs.rdi = (u64)install_filter();
+	must((long)area->regs.rdi, 108);
 	host_call(SYS_write, OA_FD_SOCKET, (u64) "", 1, 0, 0, 0);
 	/* From here on this process lives on its area's stack: forks of it begin there. */
 	__asm__ volatile("mov %0, %%rdi\n\tmov %1, %%rsi\n\tmov %2, %%rsp\n\txor %%ebp, %%ebp\n\tjmp shim_enter"

@@ -37,7 +37,7 @@ async def clone(
         if flags & CLONE_PARENT_SETTID:
             parent_tid.write(tid.to_bytes(4, "little"))
         if flags & CLONE_PIDFD:
-            fd = thread.files.install(PidFd(thread.scheduler, child.process, 0), cloexec=True)
+            fd = thread.files.install(PidFd(child.process), cloexec=True)
             pidfd.write(fd.to_bytes(4, "little"))
         if flags & CLONE_CHILD_CLEARTID:
             child.clear_child_tid = child_tid.address
@@ -75,10 +75,9 @@ async def _share(
         parent.host.layout_to(host)
         host_flags = CLONE_VM | CLONE_FILES | CLONE_PARENT | (flags & CLONE_VFORK)
     guest = GuestThread(parent.submissions, host, index)
-    parent.operation_clone(host_flags | (flags & CLONE_SETTLS), index, stack, tls)
     _start(child, guest, child_tid if flags & CLONE_CHILD_SETTID else 0, not flags & CLONE_THREAD)
     # With CLONE_VFORK the host keeps the parent until the child has let go of the memory.
-    result = await parent.operate()
+    result = await parent.clone(host_flags | (flags & CLONE_SETTLS), index, stack, tls)
     if result < 0:
         host.discard(guest)
         raise SyscallError(-result)
@@ -107,13 +106,8 @@ def _start(child: Thread, guest: GuestThread, child_tid: int, new_process: bool)
 
 
 def publish_identity(thread: Thread) -> None:
-    """Write what the identity grant lets the shim answer. To be called again whenever one of it changes."""
-    guest = thread.guest
-    if isinstance(guest, GuestThread):
-        creds = thread.credentials
-        guest.set_identity(
-            thread.process.pid, thread.tid, thread.process.parent_pid, creds.uid, creds.euid, creds.gid, creds.egid
-        )
+    """Write what the identity grant lets the shim answer."""
+    thread.publish_identity()
 
 
 def dying_kick(thread: Thread, guest: GuestThread):  # type: ignore[no-untyped-def]

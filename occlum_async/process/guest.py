@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 KICK_SIGNAL = signal.SIGUSR1
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
 _SYS_MMAP, _SYS_MUNMAP = 9, 11
+_CLONE_VM, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100, 0x200000, 0x1000000
 _WORD = struct.Struct("<I")
 
 
@@ -282,9 +283,24 @@ class GuestThread:
         shared.OPERATION.pack_into(self._memory, where, code, 0, *(value & (1 << 64) - 1 for value in padded))
         self._operations += 1
 
-    def operation_clone(self, flags: int, index: int, stack: int, tls: int) -> None:
-        """Have the host make a thread that uses slot ``index`` of this channel."""
+    async def clone(self, flags: int, index: int, stack: int, tls: int) -> int:
+        """Have the host make a child that uses slot ``index``; 0, or the host's error as a negative number."""
         self.operation(shared.OP_CLONE, flags, index, stack, tls)
+        self.operation(shared.OP_DROP)
+        listener, tid = self.host.supervisor.listener, self.host_tid
+        assert listener is not None, "no clone before the listener listens"
+        if flags & _CLONE_VM:
+            flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID  # the shim's, for its slot
+        listener.expect(tid, flags)
+        try:
+            return await self.operate()
+        finally:
+            listener.settle(tid)
+
+    @property
+    def host_tid(self) -> int:
+        """The host's id of the thread, 0 when it is gone. Not to be trusted beyond its own process."""
+        return (0 if self._gone else self.channel.host_tid(self.index)) or self.host.host_pid
 
     def reserve(self, data: bytes | bytearray | memoryview) -> int:
         """Put ``data`` into the window for an operation; its offset, or -1 when there is no room."""
@@ -364,9 +380,8 @@ class GuestThread:
             return
         offset = self._base + shared.SLOT_KICK
         self._memory[offset : offset + 4] = _WORD.pack(1)
-        tid = self.channel.host_tid(self.index) or self.host.host_pid
-        if self.host.host_pid and tid:
-            lib.kick_thread(self.host.host_pid, tid, KICK_SIGNAL)
+        if self.host.host_pid:
+            lib.kick_thread(self.host.host_pid, self.host_tid, KICK_SIGNAL)
 
     def clear_kick(self) -> None:
         """The thread has come in."""
@@ -384,8 +399,7 @@ class GuestThread:
 
     def cpu_times(self) -> tuple[int, int]:
         """User and system time in nanoseconds."""
-        tid = self.channel.host_tid(self.index) if not self._gone else 0
-        return hoststat.thread_times(self.host.host_pid, tid or self.host.host_pid) if self.host.host_pid else (0, 0)
+        return hoststat.thread_times(self.host.host_pid, self.host_tid) if self.host.host_pid else (0, 0)
 
     # -- the end -----------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from .limits import Limits
 from .rusage import ResourceUsage
 
 
@@ -22,6 +23,10 @@ class GuestProcess(Protocol):
 
     def write(self, address: int, data: bytes) -> None:
         """Copy ``data`` out; EFAULT."""
+        ...
+
+    def apply_limits(self, limits: Limits) -> None:
+        """Have the host bind the limits that it alone can bind: those of memory."""
         ...
 
     def resource_usage(self) -> ResourceUsage:

@@ -20,6 +20,7 @@ from ..sched.strand import Scheduler
 from . import hoststat
 from .channel import Channel
 from .guest import GuestGone, GuestThread, HostProcess
+from .listener import CloneListener
 from .naming import MappedFiles
 from .submissions import Submissions
 
@@ -29,6 +30,7 @@ POOL = 2  # stubs kept ready for exec
 START_TIMEOUT = 10.0
 CLONE_PARENT = 0x8000
 _SECCOMP_FAILED = 108  # the zygote's exit status, see native/shim/guest.c
+_CLOSE, _MUNMAP = 3, 11
 _MMAP, _PROT_NONE, _MAP_PRIVATE_ANONYMOUS = 9, 0, 0x22
 
 
@@ -44,6 +46,7 @@ class Supervisor:
         self.vdso = 0
         self._pool: deque[GuestThread] = deque()
         self._refilling = False
+        self.listener: CloneListener | None = None
         self._zygote_mutex = Mutex()
         self._closed = False
 
@@ -55,9 +58,10 @@ class Supervisor:
         self._zygote = GuestThread(self.submissions, host, 0)
         timer = self.scheduler.loop.call_later(START_TIMEOUT, self._zygote.abandon)
         try:
-            await self._zygote.receive()
+            entry = await self._zygote.receive()
             host.greet()
-        except (SyscallError, GuestGone):
+            self.listener = CloneListener(self.scheduler, host.pidfd, entry[3])
+        except (SyscallError, GuestGone, OSError):
             self._process.kill()
             raise HostUnsupported(
                 "the first guest did not start: this host forbids seccomp filters or io between processes",
@@ -67,6 +71,10 @@ class Supervisor:
             timer.cancel()
         channel.handed_over()
         self.hosts.add(host)
+        # A guest that held the listener could agree to its own clones.
+        self._zygote.operation(shared.OP_CALL, _CLOSE, entry[3])
+        if await self._zygote.operate():
+            raise HostUnsupported("the zygote keeps its listener")
         await self._measure(host.pid)
         self._refill()
 
@@ -91,7 +99,7 @@ class Supervisor:
                 self.vdso = mapping.start
         self._zygote.operation(shared.OP_CALL, _MMAP, 0, 4096, _PROT_NONE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
         self.map_top = await self._zygote.operate() + 4096
-        self._zygote.operation(shared.OP_CALL, 11, self.map_top - 4096, 4096)  # munmap
+        self._zygote.operation(shared.OP_CALL, _MUNMAP, self.map_top - 4096, 4096)  # munmap
 
     def is_parent_of(self, pid: int) -> bool:
         """Whether ``pid`` is a guest of ours: every guest is the supervisor's child."""
@@ -144,9 +152,7 @@ class Supervisor:
             async with parent.host.descriptors.hold(self.scheduler):
                 parent.channel.send_descriptors([channel.fd, channel.guest_socket.fileno()])
                 parent.operation(shared.OP_RECEIVE, 2)
-                parent.operation(shared.OP_CLONE, flags, parent.index, stack, tls)
-                parent.operation(shared.OP_DROP)
-                result = await parent.operate()
+                result = await parent.clone(flags, parent.index, stack, tls)
             if result < 0:
                 raise SyscallError(-result)
         except BaseException:
@@ -177,6 +183,8 @@ class Supervisor:
         self._process.wait()
         for host in tuple(self.hosts):
             host.vanish()
+        if self.listener is not None:
+            self.listener.close()
 
 
 def shim_path() -> Path:
