@@ -9,7 +9,7 @@ from ..abi.errors import SyscallError
 from ..abi.marshal import Int, StructIn, StructOut, UInt
 from ..abi.user import UserPointer
 from ..fs.credentials import CAP_SYS_RESOURCE
-from ..process.limits import RLIMIT, RLIMIT_CPU, RLIMIT_NOFILE
+from ..process.limits import RLIMIT, RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_NOFILE
 from ..process.process import Process
 from ..process.thread import Thread
 from .table import syscall
@@ -25,6 +25,8 @@ def _set(thread: Thread, process: Process, resource: int, soft: int, hard: int) 
             member.files.limit = soft
     elif resource == RLIMIT_CPU:
         process.timers.cpu_limit.update()
+    elif resource in (RLIMIT_AS, RLIMIT_DATA) and process.memory is not None:
+        process.memory.apply_limits(process.limits)
 
 
 @syscall(97)

@@ -13,7 +13,7 @@ from occlum_async.abi.time import ITIMERSPEC, TIMESPEC
 from occlum_async.process import sending
 from occlum_async.process.clock import HostClock, ManualClock
 from occlum_async.process.kernel import Kernel
-from occlum_async.process.limits import RLIMIT_CPU
+from occlum_async.process.limits import RLIMIT_AS, RLIMIT_CPU, Limits
 from occlum_async.process.rusage import ResourceUsage
 from occlum_async.process.siginfo import SigInfo
 from occlum_async.process.signals import Handler, SigAction
@@ -32,6 +32,9 @@ class FakeGuest:
 
     def __init__(self) -> None:
         self.user = 0
+
+    def apply_limits(self, limits: Limits) -> None:
+        self.limits = limits
 
     def resource_usage(self) -> ResourceUsage:
         return ResourceUsage(user=self.user, max_resident=4096)
@@ -157,6 +160,12 @@ async def test_cpu_timers_and_the_cpu_limit(thread: Thread, clock: ManualClock) 
     guest.user = 4 * SECOND
     clock.advance(5 * SECOND)
     assert thread.process.exiting and thread.process.wait_status == abi.SIGKILL
+
+
+async def test_limits_of_memory_reach_the_host(thread: Thread) -> None:
+    guest = thread.process.memory = FakeGuest()
+    await call(thread, "setrlimit", RLIMIT_AS, struct.pack("<QQ", 1 << 30, 1 << 31))
+    assert guest.limits.soft(RLIMIT_AS) == 1 << 30
 
 
 async def test_nanosleep(thread: Thread, clock: ManualClock) -> None:
