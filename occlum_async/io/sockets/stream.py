@@ -205,6 +205,9 @@ class ByteStream(ConnectionSocket):
         while True:
             if size:
                 self._gather(gathered, size, peek)
+            elif self.inbox:
+                # No byte is asked for, but the files of the next one come all the same.
+                self._collect(gathered, self.inbox[0], b"", peek)
             if gathered.complete or gathered.size >= target or (not size and self.inbox):
                 break
             if not gathered.size and not self.finished:

@@ -93,7 +93,7 @@ class TcpSocket(InetSocket, ByteStream):
         return FIN_WAIT2 if self.shut & SHUT_SEND else ESTABLISHED
 
     def remote(self) -> bytes:
-        if self.state in (CLOSE, SYN_SENT) and not (self.connected and self.destination is not None):
+        if self.state in (CLOSE, SYN_SENT):
             raise SyscallError(errno.ENOTCONN)
         return super().remote()
 
@@ -251,7 +251,7 @@ class TcpSocket(InetSocket, ByteStream):
         if self.pending is not None:
             self._dissolve()
             return
-        if not self.connected:
+        if self.state == CLOSE:
             raise SyscallError(errno.ENOTCONN)
         self.shut |= how
         if how & SHUT_SEND:
@@ -277,8 +277,10 @@ class TcpSocket(InetSocket, ByteStream):
                 raise SyscallError(errno.EAGAIN)
             await self._wait_connected()
         peer = self.peer
-        if self.connected and peer is not None and peer.closed and not self.shut & SHUT_SEND:
+        if self.connected and peer is not None and not self.shut & SHUT_SEND and peer.shut == SHUT_BOTH and len(data):
             # Nobody is there to take it: what comes back is a reset, too late for this call to see.
+            if not peer.closed:
+                peer._reset(errno.ECONNRESET)
             self._reset(errno.EPIPE if self.finished else errno.ECONNRESET)
             return len(data)
         return await super().send(data, flags, None, ancillary)

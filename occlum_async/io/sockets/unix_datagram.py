@@ -165,6 +165,7 @@ class UnixDatagram(UnixRecords):
             raise SyscallError(errno.ENOTCONN)
         elif self.peer.closed:
             self._set_peer(None)
+            self.drop_queue()
             raise SyscallError(errno.ECONNREFUSED)
         else:
             target = self.peer

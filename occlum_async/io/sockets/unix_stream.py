@@ -104,7 +104,8 @@ class UnixConnection(UnixSocket, ConnectionSocket):
             self.peer.waiters.wake()
 
     def close(self) -> None:
-        unread = bool(self.inbox) or not self.accepted
+        # An empty record at the head was not worth reading.
+        unread = len(self.inbox) > 1 or any(chunk.data for chunk in self.inbox) or not self.accepted
         super().close()
         self.drop_queue()
         peer = self.peer
