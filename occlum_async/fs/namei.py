@@ -48,10 +48,13 @@ class Found(NamedTuple):
 
 
 class FileInode(Inode):
-    """Stands for an open file without a path (a pipe behind /proc/self/fd/N) where a place is wanted."""
+    """Stands for an open file without a path (a pipe behind /proc/self/fd/N) where a place is wanted.
+
+    Who has it open may open it again: ``File.reopen`` judges that, not the mode.
+    """
 
     def __init__(self, file: File, mode: int) -> None:
-        super().__init__(ANONYMOUS, 0, mode)
+        super().__init__(ANONYMOUS, 0, mode | 0o666)
         self.file = file
 
     async def getattr(self) -> object:  # type: ignore[override]
@@ -59,6 +62,9 @@ class FileInode(Inode):
 
     def open(self, flags: int) -> File:
         return self.file.reopen(flags)
+
+    async def truncate(self, size: int) -> None:
+        """O_TRUNC of the host's file behind /dev/stdout: it is not ours to truncate."""
 
 
 ANONYMOUS = FileSystem(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from occlum_async.abi.stat import makedev
 from occlum_async.fs.access import FileAccess
 from occlum_async.fs.devices import register_device
+from occlum_async.fs.inode import Inode
 from occlum_async.fs.mount import MountNamespace
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.io.file import File
+from occlum_async.io.pipe import make_pipe
 from occlum_async.sched.strand import Scheduler
 
 from .conftest import User
@@ -87,3 +90,33 @@ async def test_devices_are_opened_by_number(root: User) -> None:
     with pytest.raises(OSError) as caught:
         await root.open(b"/unknown")
     assert caught.value.errno == 6
+
+
+class MagicLink(Inode):
+    """Leads to an open file, as /proc/self/fd/N does."""
+
+    def __init__(self, root: Inode, file: File) -> None:
+        super().__init__(root.fs, 99, 0o120777)
+        self.file = file
+
+    async def follow(self) -> File:
+        return self.file
+
+
+async def test_magic_links_lead_to_the_open_file_itself(root: User, alice: User) -> None:
+    read_end, write_end = make_pipe(root.thread.scheduler)
+    await root.put(b"/f", b"data")
+    fd = await root.open(b"/f")
+    await root.call("unlink", b"/f")
+    top = root.thread.fs.root.dentry
+    assert top.inode is not None
+    links = {name: MagicLink(top.inode, file) for name, file in ((b"1", write_end), (b"2", root.thread.files.get(fd)))}
+    dentries = [top.add(name, link) for name, link in links.items()]
+    out = await alice.open(b"/1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    await alice.write(out, b"hello")
+    assert await read_end.read(10) == b"hello"
+    again = await root.open(b"/2")
+    assert await root.read(again) == b"data"
+    assert (await root.stat(b"/2")).st_nlink == 0
+    await root.fails(errno.ELOOP, "openat", -100, b"/1", os.O_WRONLY | os.O_NOFOLLOW, 0)
+    assert len(dentries) == 2
