@@ -178,7 +178,7 @@ class System:
         mine = strand is thread.strand
         while True:
             self._calling = mine
-            failure = 0
+            failure, result = 0, None
             try:
                 result = declaration.handler(thread, *converted)
                 if declaration.blocking:
@@ -262,7 +262,11 @@ def _convert(argument: Argument, value: Any) -> int | bytes | UserBuffer | UserP
     if argument.kind is Kind.VALUE:
         return int(value)
     if argument.kind is Kind.STRING:
-        return None if value is None and argument.optional else os.fsencode(value)
+        if value is not None:
+            return os.fsencode(value)
+        if not argument.optional:
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+        return None
     if argument.length:
         return PythonBuffer(b"" if value is None else value)
     if isinstance(value, int):

@@ -68,7 +68,7 @@ class Thread:
         self.no_new_privs = False
         self.parent_death_signal = 0
         self.clear_child_tid = 0  # set_tid_address(2)
-        self.robust_list = (0, 0)  # set_robust_list(2): head, length
+        self.robust_list: tuple[int, int] = (0, 0)  # set_robust_list(2): head, length
         # The absolute end (monotonic ns) of a wait that is restarted after a signal without a handler.
         self.restart_deadline: int | None = None
         self.stopped = False

@@ -48,11 +48,15 @@ class TimeSource(Protocol):
 class WallSource:
     """A clock that runs as fast as the monotonic one."""
 
-    __slots__ = ("_clock", "now")
+    __slots__ = ("_clock", "_read")
 
-    def __init__(self, clock: Clock, now: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock, read: Callable[[], int]) -> None:
         self._clock = clock
-        self.now = now
+        self._read = read
+
+    def now(self) -> int:
+        """The time."""
+        return self._read()
 
     def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """See ``TimeSource.call_at``."""
@@ -92,12 +96,16 @@ class _CpuAlarm:
 class CpuSource:
     """CPU time, of a process or a thread; ``parallelism`` is how many seconds of it may pass in a second."""
 
-    __slots__ = ("clock", "now", "parallelism")
+    __slots__ = ("_read", "clock", "parallelism")
 
-    def __init__(self, clock: Clock, now: Callable[[], int], parallelism: Callable[[], int]) -> None:
+    def __init__(self, clock: Clock, read: Callable[[], int], parallelism: Callable[[], int]) -> None:
         self.clock = clock
-        self.now = now
+        self._read = read
         self.parallelism = parallelism
+
+    def now(self) -> int:
+        """The CPU time used so far."""
+        return self._read()
 
     def call_at(self, deadline: int, callback: Callable[[], object]) -> Alarm:
         """See ``TimeSource.call_at``."""
@@ -107,21 +115,21 @@ class CpuSource:
 def process_source(process: Process, user_only: bool = False) -> CpuSource:
     """The CPU time of all threads of ``process``."""
 
-    def now() -> int:
+    def read() -> int:
         user, system = process.cpu_times()
         return user if user_only else user + system
 
-    return CpuSource(process.kernel.clock, now, lambda: len(process.threads))
+    return CpuSource(process.kernel.clock, read, lambda: len(process.threads))
 
 
 def thread_source(thread: Thread, user_only: bool = False) -> CpuSource:
     """The CPU time of ``thread``."""
 
-    def now() -> int:
+    def read() -> int:
         user, system = thread.cpu_times()
         return user if user_only else user + system
 
-    return CpuSource(thread.kernel.clock, now, lambda: 1)
+    return CpuSource(thread.kernel.clock, read, lambda: 1)
 
 
 def _wall_source(kernel: Kernel, clock_id: int) -> WallSource | None:

@@ -80,8 +80,8 @@ def timer_create(
     value: int | None = None
     target: Thread | None = None
     if event:
-        value, signo, notify, tid = event.unpack(SIGEVENT)
-        signo, target = _notification(thread, signo, notify, tid)
+        value, wanted, notify, tid = event.unpack(SIGEVENT)
+        signo, target = _notification(thread, wanted, notify, tid)
     timer = thread.process.timers.create(source, signo, value, target)
     try:
         timer_id.write(timer.timer_id.to_bytes(4, "little"))
