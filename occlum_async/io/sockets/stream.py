@@ -51,6 +51,8 @@ class ByteStream(ConnectionSocket):
 
     # What each chunk costs beyond its bytes, so that many tiny ones cannot take unbounded memory.
     overhead = 64
+    # Whether a peek that has its bytes still looks on until it finds files.
+    peeks_to_files = False
     # Errno when a receive finds that the socket was never connected.
     unconnected = errno.ENOTCONN
 
@@ -203,7 +205,7 @@ class ByteStream(ConnectionSocket):
         gathered = Gathered()
         deadline = None
         while True:
-            if size:
+            if size or peek:
                 self._gather(gathered, size, peek)
             elif self.inbox:
                 # No byte is asked for, but the files of the next one come all the same.
@@ -251,7 +253,8 @@ class ByteStream(ConnectionSocket):
         """Collect what lies there, up to ``size`` bytes or the next boundary, and take it unless ``peek``."""
         index = 0
         skip = self.peek_offset if peek and self.peek_offset > 0 else 0
-        while gathered.size < size and index < len(self.inbox) and not gathered.complete:
+        to_files = peek and self.peeks_to_files
+        while (gathered.size < size or to_files) and index < len(self.inbox) and not gathered.complete:
             chunk = self.inbox[index]
             if skip >= len(chunk.data) and not chunk.urgent:
                 skip -= len(chunk.data)

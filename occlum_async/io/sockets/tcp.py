@@ -236,7 +236,8 @@ class TcpSocket(InetSocket, ByteStream):
         if peer is None or peer.peer is not self or not peer.connected:
             return
         if reset:
-            peer._reset(errno.ECONNRESET)
+            if peer.state != CLOSE:
+                peer._reset(errno.EPIPE if peer.state == CLOSE_WAIT else errno.ECONNRESET)
         else:
             peer.finished = True
             peer.end_of_input(SHUT_RECEIVE)

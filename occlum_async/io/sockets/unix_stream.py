@@ -150,6 +150,7 @@ class UnixStream(UnixConnection, ByteStream):
 
     type = SOCK_STREAM
     overhead = 768
+    peeks_to_files = True
     unconnected = errno.EINVAL
 
     def check_destination(self, address: object) -> None:

@@ -47,7 +47,9 @@ async def run(w: World, pair: tuple[int, int], carried: int, steps: list[Any], u
         elif name == "receive":
             size, flags = rest
             # TCP throws away what MSG_TRUNC asks for: a matter of the system call, not of the socket.
-            await world.receive(one, size, flags if unix or flags != s.MSG_TRUNC else 0)
+            # A unix socket's MSG_WAITALL forgets a pending error that ends it early: not worth having.
+            flags = 0 if flags == (s.MSG_WAITALL if unix else s.MSG_TRUNC) else flags
+            await world.receive(one, size, flags)
         elif name == "shutdown":
             await world.shutdown(one, rest[0])
         elif name == "close":
@@ -73,7 +75,7 @@ async def poll_alive(world: Any, pair: tuple[int, int], alive: list[bool]) -> No
             await world.poll(pair[end])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from([s.SOCK_STREAM, s.SOCK_DGRAM, s.SOCK_SEQPACKET]), steps=STEPS)
 async def test_unix_pairs(kind: int, steps: list[Any]) -> None:
     async def scenario(w: Any) -> None:
@@ -85,11 +87,14 @@ async def test_unix_pairs(kind: int, steps: list[Any]) -> None:
     assert found == expected
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, linger=st.booleans())
 async def test_tcp_connections(steps: list[Any], linger: bool) -> None:
     async def scenario(w: Any) -> None:
         _, client, server = await tcp_pair(w)
+        for end in (client, server):
+            # Without it, data may lie on Linux' sending side until an acknowledgement comes, and be reset there.
+            await w.setopt(end, s.IPPROTO_TCP, s.TCP_NODELAY, struct.pack("i", 1))
         if linger:
             await w.setopt(server, s.SOL_SOCKET, s.SO_LINGER, struct.pack("ii", 1, 0))
         await run(w, (client, server), 0, steps, False)
