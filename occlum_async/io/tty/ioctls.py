@@ -26,9 +26,11 @@ SET_FLUSHED = {tc.TCSETSF: tc.TERMIOS, tc.TCSETSF2: tc.TERMIOS2, tc.TCSETAF: tc.
 SETTERS = {**SET_NOW, **SET_DRAINED, **SET_FLUSHED}
 
 
-async def terminal_ioctl(file: File, terminal: Terminal, thread: Any, command: int, argument: UserPointer) -> int:
-    """Answer ``command``; ENOTTY for what no terminal knows. ``file`` may be the master's, then job control is off."""
-    own = getattr(file, "terminal", None) is terminal
+async def terminal_ioctl(
+    file: File, terminal: Terminal, thread: Any, command: int, argument: UserPointer, own: bool
+) -> int:
+    """Answer ``command``; ENOTTY for what no terminal knows. ``own`` is False for the master's file: then there is
+    no job control."""
     if command in SETTERS:
         await _set_mode(terminal, own, thread, command, argument)
     elif command in (tc.TCSBRK, tc.TCSBRKP, tc.TIOCSBRK, tc.TIOCCBRK):

@@ -86,9 +86,10 @@ class PtyMaster(File):
 
     async def write(self, data: bytes | memoryview) -> int:
         """Type ``data``. Blocks while nobody reads what was typed before."""
-        done = 0
-        while done < len(data):
-            done += self.terminal.type(bytes(data[done : done + self.terminal.typing_room()]))
+        terminal, done = self.terminal, 0
+        while True:
+            while done < len(data) and (room := terminal.typing_room()) > 0:
+                done += terminal.type(bytes(data[done : done + room]))
             if done == len(data):
                 break
             try:
@@ -140,7 +141,7 @@ class PtyMaster(File):
         elif command == tc.TIOCINQ:
             argument.pack(tc.INT, len(terminal.output))
         else:
-            return await terminal_ioctl(self, terminal, thread, command, argument)
+            return await terminal_ioctl(self, terminal, thread, command, argument, own=False)
         return 0
 
 

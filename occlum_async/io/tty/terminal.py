@@ -348,4 +348,4 @@ class TerminalFile(File):
     async def ioctl(self, thread: Any, command: int, argument: UserPointer) -> int:
         if self.ended:
             raise SyscallError(errno.EIO)
-        return await terminal_ioctl(self, self.terminal, thread, command, argument)
+        return await terminal_ioctl(self, self.terminal, thread, command, argument, own=True)
