@@ -196,7 +196,7 @@ class TcpSocket(InetSocket, ByteStream):
 
     def _meet(self, listener: TcpSocket) -> None:
         assert self.destination is not None
-        child = TcpSocket(self.stack, listener.family)
+        child = type(self)(self.stack, listener.family)
         child.creator = listener.creator
         child.options = dict(listener.options)
         child.send_limit, child.receive_limit = listener.send_limit, listener.receive_limit
