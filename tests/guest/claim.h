@@ -83,9 +83,12 @@ static inline const char *errno_name(int number) {
         must_; \
     })
 
+static inline void bound(void) { alarm(TIME_LIMIT); }
+
 static inline void begin(void) {
     setvbuf(stdout, NULL, _IONBF, 0);
-    alarm(TIME_LIMIT);
+    bound();
+    pthread_atfork(NULL, NULL, bound);
     umask(022);
 }
 
