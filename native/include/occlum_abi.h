@@ -67,9 +67,15 @@
 #define OA_OP_CLONE 7  /* flags, slot, stack, tls: result: 0 or error */
 #define OA_OP_SIGNAL 8 /* window offset of struct oa_signal */
 #define OA_OP_START 9  /* rip, rsp, brk: begin a program */
-#define OA_OP_EXIT 10  /* status, whole group?, clear_child_tid, robust list */
+#define OA_OP_EXIT 10  /* status, OA_EXIT_*, clear_child_tid, robust list, tid */
 #define OA_OP_ZERO 11  /* address, length */
 #define OA_OP_WAKE 12  /* address: wake every futex waiter there */
+
+/* How a host thread ends. The first thread of a process stays, idle, while others live: the host knows the
+ * address space by it. */
+#define OA_EXIT_THREAD 0
+#define OA_EXIT_GROUP 1
+#define OA_EXIT_LEADER 2
 
 /* struct oa_signal: what the shim needs to build a frame */
 #define OA_SIGNAL_SIZE 200

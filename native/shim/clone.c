@@ -128,13 +128,17 @@ static void walk_robust_list(u64 head, u32 tid)
 		robust_died((list.pending & ~1UL) + (u64)list.offset, tid);
 }
 
-/* arguments: status, whole group?, clear_child_tid, robust list head, tid */
+/* arguments: status, how, clear_child_tid, robust list head, tid */
 void do_exit(const u64 *args)
 {
+	static u32 never;
+
 	if (args[3])
 		walk_robust_list(args[3], (u32)args[4]);
 	if (args[2] && store_user32((u32 *)args[2], 0) == 0)
 		host_call(SYS_futex, args[2], 1 /* FUTEX_WAKE */, 1, 0, 0, 0);
+	while (args[1] == OA_EXIT_LEADER)
+		host_call(SYS_futex, (u64)&never, 128 /* FUTEX_WAIT_PRIVATE */, 0, 0, 0, 0);
 	for (;;)
-		host_call(args[1] ? SYS_exit_group : SYS_exit, args[0], 0, 0, 0, 0, 0);
+		host_call(args[1] == OA_EXIT_GROUP ? SYS_exit_group : SYS_exit, args[0], 0, 0, 0, 0, 0);
 }

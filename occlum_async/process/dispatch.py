@@ -188,11 +188,10 @@ def _end(thread: Thread, status: int) -> None:
     if whole and not has_duties(thread, guest):
         guest.host.kill()
     else:
-        guest.operation(
-            shared.OP_EXIT, 0, int(whole), thread.clear_child_tid, thread.robust_list[0], thread.tid
-        )  # fmt: skip
+        how = shared.EXIT_GROUP if whole else shared.EXIT_LEADER if guest.leads else shared.EXIT_THREAD
+        guest.operation(shared.OP_EXIT, 0, how, thread.clear_child_tid, thread.robust_list[0], thread.tid)
         guest.complete(0)
-        guest.detach()
+        guest.detach(free=how == shared.EXIT_THREAD)
     if whole:
         guest.host.kill_soon()
     thread.exit(status)

@@ -414,10 +414,19 @@ class GuestThread:
         elif self.strand is not None:
             self.strand.abort(GuestGone())
 
-    def detach(self) -> None:
-        """Let go of the slot: the host thread has been told to end, or its process has ended."""
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first thread of its host process."""
+        return not self._gone and self.channel.host_tid(self.index) in (0, self.host.pid)
+
+    def detach(self, free: bool = True) -> None:
+        """Let go of the slot: the host thread has been told to end, or its process has ended.
+
+        ``free``: the slot may be used again once the host thread is gone.
+        """
         if self in self.host.threads:
             self._gone = True
             self.host.threads.discard(self)
             self.submissions.forget(self._handle)
-            self.channel.release(self.index)
+            if free:
+                self.channel.release(self.index)
