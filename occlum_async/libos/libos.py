@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Any, TypeVar
 
 from ..abi.errors import SyscallError
+from ..abi.signals import SIGKILL
 from ..errors import ConfigError, LibOSError, ProgramNotExecutable, ProgramNotFound
 from ..fs import namei
 from ..fs.access import FileAccess
@@ -24,7 +25,7 @@ from ..io.pipe import make_pipe
 from ..io.tty.console import Console
 from ..process import cloning, dispatch, execute, sending
 from ..process.guest import GuestThread
-from ..process.kernel import Config
+from ..process.kernel import Config, Kernel
 from ..process.memorylimit import MemoryWatch
 from ..process.program import Main
 from ..process.siginfo import SigInfo
@@ -42,6 +43,7 @@ DEFAULT_ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
 }
+GRACE = 2.0  # seconds that programs have to end when the LibOS closes
 Stdio = int | IO[Any] | None
 M = TypeVar("M", bound=Main)
 
@@ -114,10 +116,7 @@ class LibOS:
             return
         if self._watch is not None:
             self._watch.close()
-        for process in list(machine.kernel.processes):
-            if not process.is_init:
-                sending.send_to_process(process, SigInfo.kernel(9))
-        await asyncio.sleep(0)
+        await _end_all(machine.kernel)
         await machine.shut_down()
 
     @property
@@ -228,6 +227,16 @@ class LibOS:
         if not location.inode.is_dir:
             raise ConfigError(f"working directory {path}: not a directory")
         return location
+
+
+async def _end_all(kernel: Kernel) -> None:
+    """Kill every process and give each its turn to end; whoever has not by then ends with the host processes."""
+    for process in list(kernel.processes):
+        if not process.is_init:
+            sending.send_to_process(process, SigInfo.kernel(SIGKILL))
+    deadline = kernel.loop.time() + GRACE
+    while len(list(kernel.processes)) > 1 and kernel.loop.time() < deadline:
+        await asyncio.sleep(0)
 
 
 async def _find_program(thread: Thread, program: str, path: str) -> tuple[Location, bytes]:

@@ -268,6 +268,8 @@ class GuestThread:
 
     def window(self, offset: int, size: int) -> bytes:
         """A copy of bytes that the shim has put into the window."""
+        if self._gone:
+            raise GuestGone
         if offset + size > shared.WINDOW_SIZE:
             raise SyscallError(errno.EFAULT)
         start = self._base + shared.SLOT_WINDOW + offset
@@ -277,6 +279,8 @@ class GuestThread:
 
     def operation(self, code: int, *arguments: int) -> None:
         """Add an operation for the shim to the next completion."""
+        if self._gone:
+            raise GuestGone
         assert self._operations < shared.OPERATIONS, "too many operations in one completion"
         padded = arguments + (0,) * (7 - len(arguments))
         where = self._base + shared.SLOT_OPERATIONS + self._operations * shared.OPERATION.size
@@ -304,6 +308,8 @@ class GuestThread:
 
     def reserve(self, data: bytes | bytearray | memoryview) -> int:
         """Put ``data`` into the window for an operation; its offset, or -1 when there is no room."""
+        if self._gone:
+            raise GuestGone
         if self._window_used < 0:
             self._window_used = self._inputs_end()
         offset = self._window_used

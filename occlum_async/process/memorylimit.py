@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from ..abi.signals import SIGKILL
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.25  # seconds
+MAX_SHARE = 0.01  # of a core that looking may cost
 OOM_ADJUST_RANGE = 1000
 
 
@@ -36,9 +38,12 @@ class MemoryWatch:
         self._task.cancel()
 
     async def _run(self) -> None:
+        pause = INTERVAL
         while True:
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(pause)
+            before = time.monotonic()
             self._look()
+            pause = max(INTERVAL, (time.monotonic() - before) / MAX_SHARE)
 
     def _look(self) -> None:
         limit = self._kernel.config.memory
