@@ -62,16 +62,20 @@ class Console:
             self.terminal.hangup()
 
     def changed(self, events: int) -> None:
-        if events & POLLHUP and not self.ending:
-            self.ending = True
-            self.waiters.wake(POLLOUT)
-            if not self.terminal.output and not self.sending:
-                self._close()
+        if events & POLLHUP:
+            self.hung_up()
         if self.terminal.output and not self.sending and not self.closed:
             self.sending = True
             self.terminal.scheduler.spawn(self._send())
         if events & POLLOUT:
             self.waiters.wake(POLLOUT)
+
+    def hung_up(self) -> None:
+        if not self.ending:
+            self.ending = True
+            self.waiters.wake(POLLOUT)
+            if not self.terminal.output and not self.sending:
+                self._close()
 
     def packet(self, status: int) -> None:
         """There is no packet mode on a console."""

@@ -51,6 +51,9 @@ class PtyMaster(File):
             self.slave_gone = True
         self.waiters.wake(_with_norms(events))
 
+    def hung_up(self) -> None:
+        """The master sees the end of the slave's files only when they are closed."""
+
     def packet(self, status: int) -> None:
         if self.packet_mode:
             self.status = self.status & ~OPPOSITES.get(status, 0) | status

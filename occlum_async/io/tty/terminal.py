@@ -39,6 +39,9 @@ class Hardware(Protocol):
         """POLLIN: there is output to take; POLLOUT: there is room for typed bytes; POLLHUP: nobody has the
         terminal open any more."""
 
+    def hung_up(self) -> None:
+        """Every file of the terminal has ended, though they may still be open."""
+
     def packet(self, status: int) -> None:
         """Something that packet mode reports happened (PKT_*)."""
 
@@ -122,12 +125,12 @@ class Terminal:
         """Start a new generation, without a session and with nothing typed."""
         jobs.lose_control(self)
         self.generation += 1
-        self.opens = 0
         self.stopped = self.exclusive = False
         self.typed.clear()
         self.discipline.flush()
         self.waiters.wake(ENDED)
-        self._tell(POLLHUP)
+        if self.hardware is not None:
+            self.hardware.hung_up()
 
     def resize(self, window: tuple[int, int, int, int]) -> None:
         """A new window size (rows, columns, pixels): the foreground group gets SIGWINCH if it differs."""
@@ -234,10 +237,8 @@ class Terminal:
         self.opens += 1
         return TerminalFile(self, flags)
 
-    def closed(self, generation: int) -> None:
-        """A file of that generation is closed. With the last one the session loses the terminal."""
-        if generation != self.generation:
-            return
+    def closed(self) -> None:
+        """A file is closed. With the last one the session loses the terminal."""
         self.opens -= 1
         if self.opens == 0:
             jobs.lose_control(self)
@@ -281,7 +282,7 @@ class TerminalFile(File):
         return self.terminal.open(flags)
 
     def close(self) -> None:
-        self.terminal.closed(self.generation)
+        self.terminal.closed()
 
     async def read(self, size: int) -> bytes:
         """As termios(3) says: a line in canonical mode, else by VMIN and VTIME. b"" after a hangup."""

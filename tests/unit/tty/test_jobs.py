@@ -10,6 +10,7 @@ import pytest
 from occlum_async.abi import termios as tc
 from occlum_async.abi.errors import Interrupted, SyscallError
 from occlum_async.abi.signals import SIGCONT, SIGHUP, SIGTTIN, SIGTTOU
+from occlum_async.io.file import POLLHUP
 from occlum_async.io.tty.registry import Terminals
 
 from .conftest import FakeJobs, FakeProcess, FakeThread, Pair
@@ -134,4 +135,6 @@ async def test_the_leaders_exit_hangs_up(pair: Pair) -> None:
     pair.slave.terminal.hangup(leader_exits=True)
     assert pair.jobs.sent == [("group", 12, SIGHUP), ("group", 12, SIGCONT)]
     assert await pair.slave.read(10) == b""
+    assert not pair.master.poll() & POLLHUP  # the slave is still open, dead as it is
+    pair.slave.release()
     assert await error_of(pair.master.read(10)) == errno.EIO
