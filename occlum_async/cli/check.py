@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
 from ..process.hostcheck import Probe, probe_all, required_missing
 from . import EXIT_FAILED
+from .parsing import option
 
 
-def check_host(as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Tell whether this host can run the LibOS, what it lacks, and which fallbacks apply."""
+
+    json: bool = option("--json", help="Print it for machines.")
+
+
+def command(options: Options) -> int:
     """Print what the host has; the status is 0 when the LibOS can run here, 125 otherwise."""
     probes = probe_all()
     missing = required_missing(probes)
-    if as_json:
+    if options.json:
         import msgspec
 
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(probes), indent=2).decode() + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,10 +72,10 @@ def parse_tmpfs(text: str) -> tuple[str, int | None]:
     return path, size
 
 
-def parse_env(items: list[str], files: list[str]) -> dict[str, str]:
+def parse_env(items: Sequence[str], files: Sequence[str]) -> dict[str, str]:
     """``NAME=VALUE``, or ``NAME`` for the host's value (nothing when the host has none). Later ones win."""
     env: dict[str, str] = {}
-    for item in [line for name in files for line in _env_file(name)] + items:
+    for item in [line for name in files for line in _env_file(name)] + list(items):
         name, equals, value = item.partition("=")
         if not name:
             raise ConfigError(f"--env: {item!r} has no name", "write NAME=VALUE, or NAME for the host's value")

@@ -9,12 +9,13 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from . import EXIT_TIMEOUT
 from .options import check_rootfs, parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
+from .parsing import at_least, choice, option
 from .terminal import RawTerminal, follow_window_size, pump_input, pump_output
 
 if TYPE_CHECKING:
@@ -29,38 +30,54 @@ DRAIN = 1.0  # seconds that output may take to leave after the program's end
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
-    """The options of ``run`` as given; ``libos`` is what they mean."""
+class Options:
+    """Run PROGRAM with ARGS in a fresh LibOS; the exit status is the program's.
+
+    Without --rootfs the host's /usr, /bin, /sbin, /lib*, /opt and harmless parts of /etc are there,
+    read-only under a layer in memory. Nothing else of the host is visible inside.
+    """
 
     program: str
-    arguments: list[str] = field(default_factory=list)
-    interactive: bool = False
-    tty: bool = False
-    rootfs: str | None = None
-    rw: bool = False
-    read_only: bool = False
-    bind: list[str] = field(default_factory=list)
-    tmpfs: list[str] = field(default_factory=list)
-    env: list[str] = field(default_factory=list)
-    env_file: list[str] = field(default_factory=list)
-    workdir: str | None = None
-    user: str | None = None
-    hostname: str | None = None
-    memory: str | None = None
-    pids: int | None = None
-    ulimit: list[str] = field(default_factory=list)
-    timeout: float | None = None
-    boundary: str = "auto"
-    grants: bool = True
-    uvloop: bool | None = None
-    stats: bool = False
-    log_level: str = "warning"
-
-    @classmethod
-    def of(cls, **given: Any) -> RunOptions:
-        """From the command line's values, where None stands for an option that was left out."""
-        known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in given.items() if name in known and value is not None})
+    arguments: tuple[str, ...] = ()
+    interactive: bool = option("-i", "--interactive", help="Pass our stdin on.")
+    tty: bool = option("-t", "--tty", help="Give the program a terminal.")
+    rootfs: str | None = option("--rootfs", metavar="DIR", help="Root file system (default: the host's programs).")
+    rw: bool = option("--rw", help="Write to --rootfs itself, not to a layer in memory.")
+    read_only: bool = option("--read-only", help="Mount the root file system read-only.")
+    bind: tuple[str, ...] = option(
+        "-v", "--bind", "--volume", metavar="SRC:DST[:ro]", many=True, help="Show a host path inside."
+    )
+    tmpfs: tuple[str, ...] = option(
+        "--tmpfs", metavar="PATH[:size=N]", many=True, help="Mount an empty folder in memory."
+    )
+    env: tuple[str, ...] = option(
+        "-e", "--env", metavar="NAME[=VALUE]", many=True, help="Set a variable, or pass it on."
+    )
+    env_file: tuple[str, ...] = option("--env-file", metavar="FILE", many=True, help="Read variables from a file.")
+    workdir: str | None = option("-w", "--workdir", metavar="DIR", help="Working directory inside.")
+    user: str | None = option("-u", "--user", metavar="USER[:GROUP]", help="Name or number (default: root).")
+    hostname: str | None = option("--hostname", metavar="NAME", help="Host name inside (default: libos).")
+    memory: str | None = option("-m", "--memory", metavar="SIZE", help="Limit of memory, like 512m (default: 1g).")
+    pids: int | None = option("--pids", "--pids-limit", metavar="N", convert=at_least(1, int), help="Limit of threads.")
+    ulimit: tuple[str, ...] = option("--ulimit", metavar="NAME=SOFT[:HARD]", many=True, help="Limit of each process.")
+    timeout: float | None = option(
+        "--timeout", metavar="SECONDS", convert=at_least(0.001, float), help="End it after this (status 124)."
+    )
+    boundary: str = option(
+        "--boundary", metavar="KIND", default="auto", convert=choice("auto", "uring", "ocall"),
+        help="How the kernel reaches the host: uring, ocall or auto (the default).",
+    )  # fmt: skip
+    grants: bool = option(
+        "--grants", "--strict", default=True, values={"--strict": False}, help="Strict: Python decides each call."
+    )
+    uvloop: bool | None = option(
+        "--uvloop", "--no-uvloop", values={"--no-uvloop": False}, help="Event loop; uvloop where installed."
+    )
+    stats: bool = option("--stats", help="Print the kernel's counters at the end.")
+    log_level: str = option(
+        "--log-level", metavar="LEVEL", default="warning", convert=choice("error", "warning", "info", "debug"),
+        help="What is told on stderr: error, warning (the default), info or debug.",
+    )  # fmt: skip
 
     def libos(self) -> dict[str, Any]:
         """The arguments of ``LibOS``; raises ``ConfigError`` on the first mistake."""
@@ -95,7 +112,7 @@ class RunOptions:
         return made
 
 
-def run_program(options: RunOptions) -> int:
+def command(options: Options) -> int:
     """Run it; the exit status as a shell would report it."""
     logging.basicConfig(
         stream=sys.stderr, level=options.log_level.upper(), format="occlum-async: %(levelname)s: %(message)s"
@@ -119,7 +136,7 @@ def _loop_factory(uvloop_wanted: bool | None) -> Callable[[], asyncio.AbstractEv
     return uvloop.new_event_loop
 
 
-async def _run(options: RunOptions, arguments: dict[str, Any]) -> int:
+async def _run(options: Options, arguments: dict[str, Any]) -> int:
     from ..libos import LibOS
 
     async with LibOS(**arguments) as libos:
@@ -132,7 +149,7 @@ async def _run(options: RunOptions, arguments: dict[str, Any]) -> int:
                 print_stats(libos.stats())
 
 
-async def _run_on_pipes(libos: LibOS, options: RunOptions) -> int:
+async def _run_on_pipes(libos: LibOS, options: Options) -> int:
     stdin = None if options.interactive else DEVNULL
     process = await libos.spawn(options.program, *options.arguments, stdin=stdin, cwd=options.workdir)
     loop = asyncio.get_running_loop()
@@ -145,7 +162,7 @@ async def _run_on_pipes(libos: LibOS, options: RunOptions) -> int:
             loop.remove_signal_handler(number)
 
 
-async def _run_on_terminal(libos: LibOS, options: RunOptions) -> int:
+async def _run_on_terminal(libos: LibOS, options: Options) -> int:
     loop = asyncio.get_running_loop()
     stdin = PIPE if options.interactive else DEVNULL
     process = await libos.spawn(

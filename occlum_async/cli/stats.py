@@ -1,9 +1,25 @@
-"""The kernel's counters as a table on stderr."""
+"""``stats``: the kernel's counters as a table on stderr."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Run PROGRAM as `run --stats` does, with every other option at its default."""
+
+    program: str
+    arguments: tuple[str, ...] = ()
+
+
+def command(options: Options) -> int:
+    """Run it; the exit status is the program's."""
+    from . import run
+
+    return run.command(run.Options(options.program, options.arguments, stats=True))
 
 
 def print_stats(stats: Mapping[str, Any]) -> None:

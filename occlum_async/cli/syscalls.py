@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import dataclass
 
 from .. import syscalls
 from ..abi.numbers import NAMES
 from ..syscalls.table import TABLE
+from .parsing import option
 
 
-def list_syscalls(missing: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """List the system calls of x86-64 that are declared."""
+
+    missing: bool = option("--missing", help="Those that are not declared, and answered with ENOSYS.")
+
+
+def command(options: Options) -> int:
     """Print number and name of each, one a line, and how many there are on the last line."""
     for module in pkgutil.iter_modules(syscalls.__path__):
         importlib.import_module(f"{syscalls.__name__}.{module.name}")
-    chosen = [number for number in NAMES if (number in TABLE) != missing]
+    chosen = [number for number in NAMES if (number in TABLE) != options.missing]
     for number in chosen:
         print(f"{number:4}  {NAMES[number]}")
-    print(f"{len(chosen)} of {len(NAMES)} are {'not ' if missing else ''}declared")
+    print(f"{len(chosen)} of {len(NAMES)} are {'not ' if options.missing else ''}declared")
     return 0
