@@ -19,9 +19,10 @@ from occlum_async.io.hoststream import HostStream
 from occlum_async.sched.strand import Scheduler
 
 
-@pytest.fixture
-async def boundary() -> AsyncIterator[Boundary]:
-    opened = open_boundary("ocall", Scheduler(asyncio.get_running_loop()))
+@pytest.fixture(params=["ocall", "auto"])
+async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
+    """Plain calls, and whatever the host allows at best."""
+    opened = open_boundary(request.param, Scheduler(asyncio.get_running_loop()))
     yield opened
     await opened.shutdown()
 
