@@ -36,13 +36,14 @@ class SysFs(SyntheticFs):
 
     def __init__(self, kernel: KernelView) -> None:
         super().__init__(kernel.scheduler)
-        self.root: Folder = Folder(self, b"")
-        fill_cpus(self.root.folder(b"devices/system/cpu"), kernel.config.cpus)
-        fill_nodes(self.root.folder(b"devices/system/node"), kernel)
-        fill_memory(self.root.folder(b"kernel/mm"))
-        fill_network(self.root)
+        root = Folder(self, b"")
+        self.root = root
+        fill_cpus(root.folder(b"devices/system/cpu"), kernel.config.cpus)
+        fill_nodes(root.folder(b"devices/system/node"), kernel)
+        fill_memory(root.folder(b"kernel/mm"))
+        fill_network(root)
         for empty in (b"block", b"bus", b"class/tty", b"dev/block", b"dev/char", b"firmware", b"fs/cgroup", b"module"):
-            self.root.folder(empty)
+            root.folder(empty)
 
 
 class CgroupFs(SyntheticFs):
@@ -53,8 +54,9 @@ class CgroupFs(SyntheticFs):
 
     def __init__(self, kernel: KernelView) -> None:
         super().__init__(kernel.scheduler)
-        self.root: Folder = Folder(self, b"")
-        fill_cgroup(self.root, kernel)
+        root = Folder(self, b"")
+        self.root = root
+        fill_cgroup(root, kernel)
 
 
 def _line(text: object) -> bytes:

@@ -33,9 +33,10 @@ class ProcFs(SyntheticFs):
         super().__init__(kernel.scheduler)
         self.kernel: KernelView = kernel
         self.net = Folder(self, b"/net")
-        self.root: ProcRoot = ProcRoot(self, b"")
-        fill_system(self.root, kernel, cpuinfo)
-        fill_sysctl(self.root.folder(b"sys"), kernel)
+        root = ProcRoot(self, b"")
+        self.root = root
+        fill_system(root, kernel, cpuinfo)
+        fill_sysctl(root.folder(b"sys"), kernel)
         fill_net(self.net, kernel)
 
     def options(self) -> str:

@@ -20,6 +20,7 @@ class ConsoleDriver(Protocol):
 
     def write(self, data: bytes) -> Awaitable[None]:
         """Send all of ``data``; a ``SyscallError`` when nobody is there any more."""
+        ...
 
     def close(self) -> None:
         """There will be no more output."""

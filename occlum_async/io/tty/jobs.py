@@ -23,6 +23,7 @@ class Group(Protocol):
 
     def is_orphaned(self) -> bool:
         """Whether no member has a parent in another group of the same session."""
+        ...
 
 
 class Session(Protocol):
@@ -44,18 +45,23 @@ class JobControl(Protocol):
 
     def current(self) -> Any:
         """The calling thread; None when the embedder itself calls."""
+        ...
 
     def refuses(self, thread: Any, signo: int) -> bool:
         """Whether ``thread`` blocks or ignores the signal."""
+        ...
 
     def signal_group(self, group: Any, signo: int) -> None:
         """Send a signal of the kernel to every member."""
+        ...
 
     def signal_process(self, process: Any, signo: int) -> None:
         """Send a signal of the kernel to one process."""
+        ...
 
     def find_group(self, thread: Any, pgid: int) -> Any:
         """The process group of that number as ``thread`` sees it; None if there is none."""
+        ...
 
 
 def is_controlling(terminal: Terminal, thread: Any) -> bool:
