@@ -20,6 +20,9 @@ BUILD = HERE / "build"
 PROGRAMS = sorted(str(path.relative_to(HERE).with_suffix("")) for path in HERE.glob("*/*.c"))
 WAYS = ("static", "dynamic", "musl")
 
+# Exit statuses by which a program says that the oracle itself can't answer, or that its premises failed.
+CANT_SAY, CANT_BEGIN = 98, 99
+
 _native: dict[tuple[str, str], Outcome] = {}
 
 
@@ -40,7 +43,9 @@ async def test_same_as_linux(program: str, way: str, mode: str) -> None:
     if (program, way) not in _native:
         _native[program, way] = await run_natively(str(binary))
     native = _native[program, way]
-    assert native.returncode != 99, f"the program can't make its claim natively: {native.output}"
+    if native.returncode == CANT_SAY:
+        pytest.skip("this host's file system lacks what the claim is about")
+    assert native.returncode != CANT_BEGIN, f"the program can't make its claim natively: {native.output}"
     inside = await run_inside(
         f"/guest/{way}/{program}", binds=[Bind(str(BUILD), "/guest", True)], grants=mode == "grants"
     )
