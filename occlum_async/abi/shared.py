@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 import struct
-from importlib import resources
+
+from .._native import header_path
 
 _DEFINE = re.compile(r"^#define OA_(\w+) (0x[0-9a-fA-F]+|\d+)\b", re.MULTILINE)
 
 
 def _read_header() -> dict[str, int]:
-    header = resources.files("occlum_async").joinpath("_native", "occlum_abi.h")
     try:
-        text = header.read_text()
+        with open(header_path(), encoding="utf-8") as header:
+            text = header.read()
     except FileNotFoundError:
         raise ImportError("occlum_async was not built: run `pip install .` in its source tree") from None
     return {name: int(value, 0) for name, value in _DEFINE.findall(text)}

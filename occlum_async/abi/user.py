@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import struct
 from abc import ABC, abstractmethod
+from typing import Any
 
 from .errors import SyscallError
 
@@ -61,7 +62,7 @@ class UserPointer(ABC):
     def at(self, address: int) -> UserPointer:
         """A pointer of the same address space to ``address`` (for pointers found inside structs)."""
 
-    def unpack(self, layout: struct.Struct, offset: int = 0) -> tuple:
+    def unpack(self, layout: struct.Struct, offset: int = 0) -> tuple[Any, ...]:
         """Copy in one struct."""
         return layout.unpack(self.read(layout.size, offset))
 

@@ -10,13 +10,13 @@ from typing import Any
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK
 from ..io.file import File
+from ..sched.mutex import Mutex
 from . import inotify
 from .context import Caller
 from .dentry import Dentry, Location
 from .devices import open_device
 from .inode import Inode
 from .mount import MS_NODEV, MS_NOEXEC
-from .mutex import Mutex
 from .namei import DIRECTORY, FOLLOW, MISSING, PARENT, Found, walk
 from .permissions import (
     MAY_EXEC,

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from ..abi.errors import SyscallError
 from ..abi.user import UserPointer
 from ..io.file import POLLNVAL, File
+from ..sched.mutex import Mutex
 from ..sched.strand import Scheduler
 from . import inotify
 from .credentials import Credentials
 from .dentry import Location
 from .inode import DirEntry, Inode
 from .mount import MS_NOATIME, MS_NODIRATIME, MS_STRICTATIME
-from .mutex import Mutex
 from .pages import MAX_FILE_SIZE
 from .permissions import must_drop_privileges, without_privileges
 

@@ -282,7 +282,8 @@ def _spawn_error(program: str, error: SyscallError) -> LibOSError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return ProgramNotFound(f"{program}: {reason}", "name a program that exists inside the LibOS")
     if error.errno in (errno.EACCES, errno.ENOEXEC, errno.ELIBBAD, errno.EPERM, errno.ELOOP):
-        return ProgramNotExecutable(f"{program}: {reason}", "it must be an x86-64 ELF file or a #! script with x rights")
+        hint = "it must be an x86-64 ELF file or a #! script with x rights"
+        return ProgramNotExecutable(f"{program}: {reason}", hint)
     return LibOSError(f"{program}: {reason}")
 
 

@@ -208,7 +208,7 @@ def has_duties(thread: Thread, guest: GuestThread) -> bool:
         following, _, pending = _ROBUST_HEAD.unpack(guest.host.read(head, _ROBUST_HEAD.size))
     except SyscallError:
         return False
-    return following != head or pending != 0
+    return bool(following != head or pending)
 
 
 def _gone(thread: Thread) -> None:

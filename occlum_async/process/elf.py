@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from elftools.common.exceptions import ELFError  # type: ignore[import-untyped]
-from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
 
 from ..abi.errors import SyscallError
 
@@ -135,10 +137,10 @@ def _check(segments: tuple[Segment, ...], file_size: int) -> None:
         end = last
 
 
-def _header_address(offset: int, headers: list[object], segments: tuple[Segment, ...]) -> int:
+def _header_address(offset: int, headers: Sequence[Any], segments: tuple[Segment, ...]) -> int:
     for header in headers:
-        if header.p_type == "PT_PHDR":  # type: ignore[attr-defined]
-            return int(header.p_vaddr)  # type: ignore[attr-defined]
+        if header.p_type == "PT_PHDR":
+            return int(header.p_vaddr)
     for segment in segments:
         if segment.offset <= offset < segment.offset + segment.file_size:
             return segment.address + offset - segment.offset

@@ -87,7 +87,7 @@ def apply_limits(thread: Thread) -> None:
     """Have the host enforce the limits on memory: it alone sees every mapping."""
     host = thread.process.memory
     if host is not None:
-        host.apply_limits(thread.process.limits)  # type: ignore[attr-defined]
+        host.apply_limits(thread.process.limits)
 
 
 def _credentials(thread: Thread, location: Location) -> Credentials:

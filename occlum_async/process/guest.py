@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .._native._host import ffi, lib  # type: ignore[import-not-found]
+from .._native._host import ffi, lib
 from ..abi import shared
 from ..abi.errors import SyscallError
-from ..fs.mutex import Mutex
+from ..sched.mutex import Mutex
 from ..sched.strand import Scheduler, Strand
 from . import hoststat, naming
 from .channel import Channel
@@ -56,8 +56,6 @@ class HostProcess:
         self.dead = False
         self.doomed = False
         self.threads: set[GuestThread] = set()
-        # Held while descriptors are on their way to this guest: its threads share one socket.
-        self.descriptors = Mutex()
         self.last_usage = ResourceUsage()
         self.layout: Layout | None = None
 
@@ -229,6 +227,7 @@ class GuestThread:
         self._arrived = False
         self._gone = False
         self.in_guest = True  # no submission is being handled: only a kick reaches it
+        self._ordered = False  # it has operations to carry out in the middle of a call
         self._operations = 0
         self._window_used = -1
         self.on_kick: Callable[[], bool] | None = None
@@ -264,7 +263,7 @@ class GuestThread:
 
     def place(self, position: int) -> tuple[int, int]:
         """Where in the window the bytes of an argument are: offset and length, or one of PLACE_*."""
-        return shared.PLACE.unpack_from(self._memory, self._base + shared.SLOT_PLACES + 8 * position)  # type: ignore[return-value]
+        return shared.PLACE.unpack_from(self._memory, self._base + shared.SLOT_PLACES + 8 * position)
 
     def window(self, offset: int, size: int) -> bytes:
         """A copy of bytes that the shim has put into the window."""
@@ -299,22 +298,25 @@ class GuestThread:
         try:
             return await self.operate()
         finally:
-            listener.settle(tid)
+            listener.settle(tid, flags)
 
     @property
     def host_tid(self) -> int:
         """The host's id of the thread, 0 when it is gone. Not to be trusted beyond its own process."""
         return (0 if self._gone else self.channel.host_tid(self.index)) or self.host.host_pid
 
-    def reserve(self, data: bytes | bytearray | memoryview) -> int:
-        """Put ``data`` into the window for an operation; its offset, or -1 when there is no room."""
+    def reserve(self, data: bytes | bytearray | memoryview, kept: int = FRAMES * _FRAME_ROOM) -> int:
+        """Put ``data`` into the window for an operation; its offset, or -1 when less than ``kept`` bytes would stay.
+
+        What is kept is for signal frames, which are always the last to come.
+        """
         if self._gone:
             raise GuestGone
         if self._window_used < 0:
             self._window_used = self._inputs_end()
         offset = self._window_used
         end = offset + len(data)
-        if end > shared.WINDOW_SIZE or self._operations >= shared.OPERATIONS - 8:
+        if end > shared.WINDOW_SIZE - kept or self._operations >= shared.OPERATIONS - kept // _FRAME_ROOM - 2:
             return -1
         start = self._base + shared.SLOT_WINDOW
         self._memory[start + offset : start + end] = data
@@ -351,8 +353,12 @@ class GuestThread:
 
     async def operate(self) -> int:
         """Have the operations added so far run now, in the middle of a call; the last one's result or the error."""
-        self.complete(0, shared.CQ_CONTINUE | shared.CQ_RESULT)
-        entry = await self.receive()
+        self._ordered = True
+        try:
+            self.complete(0, shared.CQ_CONTINUE | shared.CQ_RESULT)
+            entry = await self.receive()
+        finally:
+            self._ordered = False
         if entry[0] != shared.NR_DONE:
             raise SyscallError(errno.EPROTO)
         return (entry[3] ^ 1 << 63) - (1 << 63)
@@ -363,18 +369,26 @@ class GuestThread:
         """mmap(2) of a host descriptor by the guest; the address. ``close``: ``fd`` is ours to close."""
         try:
             # One message at a time: whichever thread receives next would take this one.
-            async with self.host.descriptors.hold(self._scheduler):
+            async with self.channel.descriptors.hold(self._scheduler):
                 self.channel.send_descriptors([fd])
                 self.operation(shared.OP_RECEIVE, 1)
                 self.operation(shared.OP_MAP, _SYS_MMAP, address, length, protection, flags, 0, offset)
                 self.operation(shared.OP_DROP)
                 result = await self.operate()
+                self.expect_taken()
         finally:
             if close:
                 os.close(fd)
         if -4096 < result < 0:
             raise SyscallError(-result)
         return result
+
+    def expect_taken(self) -> None:
+        """The guest has had its orders to take descriptors: one that left them lying is killed."""
+        if not self._gone and not self.channel.descriptors_taken():
+            log.warning("a guest (host process %d) does not take its descriptors: it is killed", self.host.pid)
+            self.host.kill()
+            raise GuestGone
 
     # -- attention -------------------------------------------------------------------
 
@@ -386,7 +400,8 @@ class GuestThread:
             return
         offset = self._base + shared.SLOT_KICK
         self._memory[offset : offset + 4] = _WORD.pack(1)
-        if self.host.host_pid:
+        # Orders are carried out at once and then it comes in; a signal would only make the host repeat a clone.
+        if self.host.host_pid and not self._ordered:
             lib.kick_thread(self.host.host_pid, self.host_tid, KICK_SIGNAL)
 
     def clear_kick(self) -> None:

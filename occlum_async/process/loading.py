@@ -255,4 +255,4 @@ def host_auxiliary() -> dict[int, int]:
     """The kernel process' own auxiliary vector: what the host says of its processor."""
     with open("/proc/self/auxv", "rb") as file:
         raw = file.read()
-    return dict(struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]))  # type: ignore[arg-type]
+    return dict(struct.iter_unpack("<QQ", raw[: len(raw) // 16 * 16]))

@@ -44,9 +44,9 @@ def name_mappings(mappings: list[Mapping], layout: Layout | None, files: MappedF
     for mapping in mappings:
         if layout is not None and layout.gap_low <= mapping.start < layout.stack_low:
             continue
-        if mapping.path == b"[stack]" or (layout is not None and mapping.start >= layout.stack_high):
-            if mapping.path not in _SPECIAL:
-                continue
+        above = layout is not None and mapping.start >= layout.stack_high
+        if (above and mapping.path not in _SPECIAL) or mapping.path == b"[stack]":
+            continue  # the host's own stack of the zygote
         named = _named(mapping, layout, files)
         if not named.path and named.start == heap_end:
             named = replace(named, path=b"[heap]")

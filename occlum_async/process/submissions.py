@@ -9,9 +9,10 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from contextlib import suppress
 from typing import Protocol
 
-from .._native._host import ffi, lib  # type: ignore[import-not-found]
+from .._native._host import ffi, lib
 from ..abi import shared
 from ..sched.strand import Scheduler
 
@@ -88,10 +89,8 @@ class Submissions:
 
     def _rung(self) -> None:
         self.wakeups += 1
-        try:
+        with suppress(BlockingIOError):
             os.eventfd_read(self.doorbell)
-        except BlockingIOError:
-            pass
         if not self._scheduled:
             self._serve()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..abi import shared
 from ..abi.errors import SyscallError
 from ..errors import HostUnsupported
-from ..fs.mutex import Mutex
+from ..sched.mutex import Mutex
 from ..sched.strand import Scheduler
 from . import hoststat
 from .channel import Channel
@@ -82,8 +82,9 @@ class Supervisor:
         """Start the supervisor and send it the zygote's descriptors."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._process = subprocess.Popen(
-            [shim_path()], stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={}, cwd="/"
-        )
+            [shim_path()], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=dict[str, str](), cwd="/",
+        )  # fmt: skip
         theirs.close()
         page = self.submissions.read_only_page()
         self._send([self.submissions.doorbell, channel.fd, channel.guest_socket.fileno(), page])
@@ -103,7 +104,7 @@ class Supervisor:
 
     def is_parent_of(self, pid: int) -> bool:
         """Whether ``pid`` is a guest of ours: every guest is the supervisor's child."""
-        return hoststat.parent_of(pid) == self._process.pid
+        return bool(hoststat.parent_of(pid) == self._process.pid)
 
     # -- stubs -------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ def _suspend() -> Generator[None, Any, Any]:
 class Strand:
     """One line of execution. Subclasses say how it is suspended and how it is continued."""
 
-    __slots__ = ("scheduler", "owner", "ticket", "parked", "interruptible", "interrupted", "_timer")
+    __slots__ = ("_timer", "interrupted", "interruptible", "owner", "parked", "scheduler", "ticket")
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .strand import TIMED_OUT, Scheduler, Strand
@@ -17,7 +18,7 @@ class Waiter:
     when the wake-up was of no use to it, and the next exclusive one is tried.
     """
 
-    __slots__ = ("callback", "mask", "exclusive")
+    __slots__ = ("callback", "exclusive", "mask")
 
     def __init__(self, callback: Callable[[int], Any], mask: int, exclusive: bool) -> None:
         self.callback = callback
@@ -44,10 +45,8 @@ class WaitQueue:
 
     def remove(self, waiter: Waiter) -> None:
         """Take an entry back; no error when it is gone already."""
-        try:
+        with suppress(ValueError):
             self._waiters.remove(waiter)
-        except ValueError:
-            pass
 
     def wake(self, events: int = ANY) -> None:
         """Tell everyone who waits for any of ``events``, but one exclusive waiter at most."""

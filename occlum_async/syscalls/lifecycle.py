@@ -74,7 +74,7 @@ async def clone3(thread: Thread, arguments: Pointer, size: Size) -> int:
     flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _ = fields
     if flags & _CLONE3_IGNORED or flags & cloning.CSIGNAL & ~cloning.CLONE_NEWTIME or exit_signal > cloning.CSIGNAL:
         raise SyscallError(errno.EINVAL)
-    if exit_signal and not valid_signal(exit_signal) or bool(stack) != bool(stack_size):
+    if (exit_signal and not valid_signal(exit_signal)) or bool(stack) != bool(stack_size):
         raise SyscallError(errno.EINVAL)
     if set_tid or set_tid_size:
         raise SyscallError(errno.EPERM)

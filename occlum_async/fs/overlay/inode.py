@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...abi.errors import SyscallError
 from ...abi.stat import S_IFDIR, S_IFMT, Stat
 from ...io.file import File
+from ...sched.mutex import Mutex
 from ..inode import Inode
-from ..mutex import Mutex
 from . import copyup
 
 if TYPE_CHECKING:

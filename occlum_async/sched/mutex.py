@@ -1,9 +1,9 @@
-"""A lock between strands, for the few operations of a file system that wait in their middle."""
+"""A lock between strands, for the few operations that wait in their middle."""
 
 from __future__ import annotations
 
-from ..sched.strand import Scheduler
-from ..sched.waitqueue import WaitQueue
+from .strand import Scheduler
+from .waitqueue import WaitQueue
 
 
 class Mutex:
