@@ -1,13 +1,23 @@
 """What ``pip install`` built from ``native/``: the shim (a program, as a data file) and the cffi modules.
 
-``shim_path`` is the only way to find the shim, in a wheel and in an editable install alike.
+A package with a shim is installed as files, so they are found beside this one, in a wheel and in an editable
+install alike.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 
-def shim_path() -> Path:
+def shim_path() -> str:
     """The shim's executable file."""
-    return Path(__file__).with_name("shim")
+    return _beside("shim")
+
+
+def header_path() -> str:
+    """The header of the memory that shim and kernel share, as the shim was built from it."""
+    return _beside("occlum_abi.h")
+
+
+def _beside(name: str) -> str:
+    return os.path.join(os.path.dirname(__file__), name)

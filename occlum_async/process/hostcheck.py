@@ -82,7 +82,8 @@ def _shim() -> Probe:
     from .._native import shim_path
 
     path = shim_path()
-    return Probe("shim", path.is_file(), str(path) if path.is_file() else "not built", True, "pip install .")
+    built = os.access(path, os.X_OK)
+    return Probe("shim", built, path if built else "not built", True, "pip install .")
 
 
 def _seccomp() -> Probe:

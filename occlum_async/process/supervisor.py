@@ -9,9 +9,8 @@ import socket
 import subprocess
 from collections import deque
 from contextlib import suppress
-from importlib import resources
-from pathlib import Path
 
+from .._native import shim_path
 from ..abi import shared
 from ..abi.errors import SyscallError
 from ..errors import HostUnsupported
@@ -82,7 +81,7 @@ class Supervisor:
         """Start the supervisor and send it the zygote's descriptors."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._process = subprocess.Popen(
-            [shim_path()], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [_executable()], stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=dict[str, str](), cwd="/",
         )  # fmt: skip
         theirs.close()
@@ -150,10 +149,11 @@ class Supervisor:
         host = HostProcess(self, channel)
         child = GuestThread(self.submissions, host, parent.index)
         try:
-            async with parent.host.descriptors.hold(self.scheduler):
+            async with parent.channel.descriptors.hold(self.scheduler):
                 parent.channel.send_descriptors([channel.fd, channel.guest_socket.fileno()])
                 parent.operation(shared.OP_RECEIVE, 2)
                 result = await parent.clone(flags, parent.index, stack, tls)
+                parent.expect_taken()
             if result < 0:
                 raise SyscallError(-result)
         except BaseException:
@@ -188,10 +188,9 @@ class Supervisor:
             self.listener.close()
 
 
-def shim_path() -> Path:
+def _executable() -> str:
     """The shim's file; ``HostUnsupported`` when the package was not built."""
-    path = resources.files("occlum_async").joinpath("_native", "shim")
-    with resources.as_file(path) as file:
-        if not os.access(file, os.X_OK):
-            raise HostUnsupported(f"{file} is missing or not executable", "build it: `pip install .` needs gcc")
-        return file
+    file = shim_path()
+    if not os.access(file, os.X_OK):
+        raise HostUnsupported(f"{file} is missing or not executable", "build it: `pip install .` needs gcc")
+    return file
