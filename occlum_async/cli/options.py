@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError
@@ -43,7 +42,7 @@ def parse_size(text: str, option: str) -> int:
 
 
 def parse_bind(text: str) -> BindSpec:
-    """``SRC:DST[:ro|rw]``. The source must exist; the target must be absolute."""
+    """``SRC:DST[:ro|rw]``; the target must be absolute."""
     source, colon, rest = text.partition(":")
     target, _, mode = rest.partition(":")
     if not source or not colon or not target:
@@ -52,10 +51,7 @@ def parse_bind(text: str) -> BindSpec:
         raise ConfigError(f"--bind: {mode!r} is not a mode", "write ro or rw")
     if not target.startswith("/"):
         raise ConfigError(f"--bind: the target {target!r} is not absolute", "start it with a slash")
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise ConfigError(f"--bind: {source}: no such file or directory", "make it first: a bind never does")
-    return BindSpec(str(path.resolve()), target, mode == "ro")
+    return BindSpec(os.path.expanduser(source), target, mode == "ro")
 
 
 def parse_tmpfs(text: str) -> tuple[str, int | None]:
@@ -117,14 +113,3 @@ def _limit(text: str, whole: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > INFINITY:
         raise ConfigError(f"--ulimit: {whole!r} has no number", "write NAME=SOFT[:HARD], like nofile=1024:4096")
     return int(text)
-
-
-def check_rootfs(text: str) -> str:
-    """An existing, readable folder, as an absolute path."""
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        reason = "not a directory" if path.exists() else "no such directory"
-        raise ConfigError(f"--rootfs: {text}: {reason}", "name a folder that holds a root file system")
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise ConfigError(f"--rootfs: {text}: permission denied", "make it readable for this user")
-    return str(path.resolve())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from . import EXIT_TIMEOUT
-from .options import check_rootfs, parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
+from .options import parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
 from .parsing import at_least, choice, option
 from .terminal import RawTerminal, follow_window_size, pump_input, pump_output
 
@@ -99,7 +100,7 @@ class Options:
             "grants": self.grants,
         }
         if self.rootfs is not None:
-            made["rootfs"] = check_rootfs(self.rootfs)
+            made["rootfs"] = os.path.expanduser(self.rootfs)
         if self.memory is not None:
             made["memory"] = parse_size(self.memory, "--memory")
         if self.ulimit:
@@ -140,6 +141,9 @@ async def _run(options: Options, arguments: dict[str, Any]) -> int:
     from ..libos import LibOS
 
     async with LibOS(**arguments) as libos:
+        # What the boot has made stays to the end: it is nothing to look for garbage in.
+        gc.freeze()
+        gc.enable()
         try:
             return await (_run_on_terminal if options.tty else _run_on_pipes)(libos, options)
         finally:

@@ -6,7 +6,6 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ..abi.errors import SyscallError
 from ..errors import ConfigError
@@ -89,12 +88,12 @@ def _root(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> FileSystem:
 
 def check_folder(folder: str, option: str) -> str:
     """``folder`` if it can be used; ``ConfigError`` otherwise."""
-    path = Path(folder)
-    if not path.is_dir():
-        raise ConfigError(f"{option}: {folder} is not a folder", "name an existing folder of this host")
-    if not os.access(path, os.R_OK | os.X_OK):
+    if not os.path.isdir(folder):
+        reason = "not a folder" if os.path.exists(folder) else "no such folder"
+        raise ConfigError(f"{option}: {folder}: {reason}", "name an existing folder of this host")
+    if not os.access(folder, os.R_OK | os.X_OK):
         raise ConfigError(f"{option}: {folder} can't be read", "give this user the right to read it")
-    return str(path.resolve())
+    return os.path.realpath(folder)
 
 
 async def _make_directories(files: FileAccess, spec: RootSpec) -> None:
@@ -135,11 +134,10 @@ async def _network_files(files: FileAccess, hostname: str) -> None:
 async def _bind(
     files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, bind: Bind
 ) -> None:
-    source = Path(bind.source)
-    if not source.exists():
-        raise ConfigError(f"--bind: {bind.source} does not exist", "name an existing file or folder of this host")
+    if not os.path.exists(bind.source):
+        raise ConfigError(f"--bind: {bind.source} does not exist", "make it first: a bind never does")
     try:
-        fs = HostFs(anonymous_device(), boundary, str(source.resolve()), writable=not bind.read_only)
+        fs = HostFs(anonymous_device(), boundary, os.path.realpath(bind.source), writable=not bind.read_only)
     except (SyscallError, OSError) as error:
         raise ConfigError(f"--bind: {bind.source} can't be opened: {error}", "give this user the right to") from None
     flags = MS_RDONLY if bind.read_only else 0

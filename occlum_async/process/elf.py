@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import io
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
+from elftools.construct import ConstructError
+from elftools.elf.structs import ELFStructs
 
 from ..abi.errors import SyscallError
 
@@ -23,6 +22,9 @@ USER_END = 0x7FFF_FFFF_F000
 PF_X, PF_W, PF_R = 1, 2, 4
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _MAGIC = b"\x7fELF"
+_STRUCTS = ELFStructs(little_endian=True, elfclass=64)
+_STRUCTS.create_basic_structs()
+_STRUCTS.create_advanced_structs("ET_DYN", "EM_X86_64", "ELFOSABI_SYSV")
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,11 +86,15 @@ def interpreter_range(head: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _header_offsets(start: int, count: int) -> range:
+    return range(start, start + count * 56, 56)
+
+
 def _raw_headers(head: bytes) -> list[tuple[int, int, int]]:
     fields = _EHDR.unpack_from(head)
     result = []
-    for index in range(fields[10]):
-        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", head, fields[5] + index * 56)
+    for at in _header_offsets(fields[5], fields[10]):
+        kind, _, offset, _, _, size = struct.unpack_from("<IIQQQQ", head, at)
         result.append((kind, offset, size))
     return result
 
@@ -98,24 +104,20 @@ def parse(head: bytes, interpreter: bytes | None, file_size: int) -> Image:
 
     ``interpreter`` is the content of its PT_INTERP.
     """
-    bare = bytearray(head)
-    # The section headers don't concern execve(2) and lie at the end of the file, where we don't look.
-    struct.pack_into("<Q", bare, 40, 0)
-    struct.pack_into("<HH", bare, 60, 0, 0)
     try:
-        elf = ELFFile(io.BytesIO(bytes(bare)))
-        headers = [segment.header for segment in elf.iter_segments()]
-    except (ELFError, ValueError, KeyError, struct.error):
+        elf = _STRUCTS.Elf_Ehdr.parse(head)
+        headers = [_STRUCTS.Elf_Phdr.parse(head[at : at + 56]) for at in _header_offsets(elf.e_phoff, elf.e_phnum)]
+    except (ConstructError, ValueError, KeyError):
         raise SyscallError(errno.ENOEXEC) from None
     loads = [h for h in headers if h.p_type == "PT_LOAD"]
     segments = tuple(Segment(h.p_vaddr, h.p_filesz, h.p_memsz, h.p_offset, h.p_flags) for h in loads)
     _check(segments, file_size)
     stack = [h for h in headers if h.p_type == "PT_GNU_STACK"]
     return Image(
-        position_independent=elf.header.e_type == "ET_DYN",
-        entry=elf.header.e_entry,
-        header_address=_header_address(elf.header.e_phoff, headers, segments),
-        header_count=elf.header.e_phnum,
+        position_independent=elf.e_type == "ET_DYN",
+        entry=elf.e_entry,
+        header_address=_header_address(elf.e_phoff, headers, segments),
+        header_count=elf.e_phnum,
         header_size=56,
         segments=segments,
         interpreter=_interpreter_name(interpreter),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
 
 from ...abi.errors import SyscallError
 from ..credentials import CAP_SYS_ADMIN
@@ -146,9 +145,16 @@ CONSTANTS = {
 }
 
 
+def _uuid() -> bytes:
+    """A random UUID (version 4, RFC 9562) as a line."""
+    number = int.from_bytes(os.urandom(16), "big") & ~(0xF << 76 | 3 << 62) | 4 << 76 | 2 << 62
+    text = f"{number:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])).encode() + b"\n"
+
+
 def fill_sysctl(folder: Folder, kernel: KernelView) -> None:
     """Add the settings to /proc/sys."""
-    boot_id = str(uuid.UUID(bytes=os.urandom(16), version=4)).encode() + b"\n"
+    boot_id = _uuid()
     for name, value in CONSTANTS.items():
         folder.add(name.encode(), value.encode() + b"\n")
     folder.add(b"kernel/hostname", lambda: kernel.hostname + b"\n", lambda data: _set_hostname(kernel, data))
@@ -157,7 +163,7 @@ def fill_sysctl(folder: Folder, kernel: KernelView) -> None:
     folder.add(b"kernel/version", lambda: kernel.version.encode() + b"\n")
     folder.add(b"kernel/ns_last_pid", lambda: b"%d\n" % kernel.processes.last_pid)
     folder.add(b"kernel/random/boot_id", boot_id)
-    folder.add(b"kernel/random/uuid", lambda: str(uuid.UUID(bytes=os.urandom(16), version=4)).encode() + b"\n")
+    folder.add(b"kernel/random/uuid", _uuid)
     folder.add(b"fs/file-nr", lambda: b"%d\t0\t9223372036854775807\n" % _open_files(kernel))
     folder.add(b"fs/inode-nr", b"0\t0\n")
     folder.add(b"fs/dentry-state", b"0\t0\t45\t0\t0\t0\n")
