@@ -1,6 +1,8 @@
 /* Submissions: a system call becomes an entry in this thread's slot, and a completion comes back. */
 #include "shim.h"
 
+#define YIELDS 2
+
 static inline u32 load_acquire(const u32 *address)
 {
 	return __atomic_load_n(address, __ATOMIC_ACQUIRE);
@@ -24,6 +26,12 @@ static void await_completion(struct area *area)
 		if (*(volatile u32 *)&slot->blocked)
 			break;
 		__builtin_ia32_pause();
+	}
+	for (int turns = PAGE->spin ? 0 : YIELDS; turns && !*(volatile u32 *)&slot->blocked; turns--) {
+		/* One core: the answer can only come while this thread does not run. */
+		host_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+		if (load_acquire(&slot->cq_seq) == expected)
+			return;
 	}
 	__atomic_store_n(&slot->waiting, 1, __ATOMIC_SEQ_CST);
 	while (load_acquire(&slot->cq_seq) != expected)
@@ -59,6 +67,7 @@ static long exchange(struct area *area)
 		if (!(flags & OA_CQ_CONTINUE))
 			return result;
 		slot->number = OA_NR_DONE;
+		slot->used = 0;
 		slot->args[0] = (u64)result;
 	}
 }
@@ -69,6 +78,7 @@ long submit(struct area *area, u32 number, const u64 *args)
 
 	slot->number = number;
 	slot->flags = 0;
+	slot->used = 0;
 	for (int i = 0; i < 6; i++) {
 		slot->args[i] = args[i];
 		slot->places[i].length = OA_PLACE_NONE;
@@ -117,6 +127,7 @@ long submit_call(struct area *area, u32 number, const u64 *args)
 		if (number < OA_TABLE_CALLS && PAGE->table[number][i] & 15)
 			used = marshal(slot, args, i, PAGE->table[number][i], used);
 	}
+	slot->used = used;
 	return exchange(area);
 }
 

@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import signal
-import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from .._native._host import ffi, lib
 from ..abi import shared
 from ..abi.errors import SyscallError
-from ..sched.mutex import Mutex
 from ..sched.strand import Scheduler, Strand
 from . import hoststat, naming
 from .channel import Channel
@@ -29,11 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FRAMES = 6  # signal handlers stacked in one answer
+_FRAME_ROOM = (shared.SIGNAL_BYTES + 15) & ~15
 KICK_SIGNAL = signal.SIGUSR1
+THREAD_CHECK = 32  # after so many new threads the host is asked how many there are
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
 _SYS_MMAP, _SYS_MUNMAP = 9, 11
 _CLONE_VM, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100, 0x200000, 0x1000000
-_WORD = struct.Struct("<I")
 
 
 class GuestGone(BaseException):
@@ -53,9 +54,12 @@ class HostProcess:
         channel.users += 1
         self.pid = 0
         self.pidfd = -1
+        self.born = time.monotonic()
         self.dead = False
         self.doomed = False
         self.threads: set[GuestThread] = set()
+        self._admitted = 0
+        supervisor.hosts.add(self)
         self.last_usage = ResourceUsage()
         self.layout: Layout | None = None
 
@@ -69,15 +73,24 @@ class HostProcess:
         if self.dead:
             raise GuestGone
         pid = self.channel.receive_hello()
-        self.pidfd = os.pidfd_open(pid)
-        if not self.supervisor.is_parent_of(pid):
-            os.close(self.pidfd)
-            self.pidfd = -1
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            raise SyscallError(errno.EPROTO) from None
+        # A hello in another's name would leave the true process unknown.
+        if not self.supervisor.is_parent_of(pid) or any(host.pid == pid for host in self.supervisor.hosts):
+            os.close(pidfd)
             raise SyscallError(errno.EPROTO)
-        self.pid = pid
+        self.pid, self.pidfd = pid, pidfd
         self.supervisor.scheduler.loop.add_reader(self.pidfd, self._died)
         if self.doomed:
             self.kill()
+
+    def admit_thread(self) -> None:
+        """A thread is to be added; EAGAIN when threads that were told to end live on in numbers."""
+        self._admitted += 1
+        if self._admitted % THREAD_CHECK == 0 and hoststat.thread_count(self.pid) > len(self.threads) + THREAD_CHECK:
+            raise SyscallError(errno.EAGAIN)
 
     # -- memory ------------------------------------------------------------------
 
@@ -176,6 +189,7 @@ class HostProcess:
         if not self.threads and self.pid == 0:
             self.dead = True
             self.channel.users -= 1
+            self.supervisor.forget(self)
 
     def kill_soon(self) -> None:
         """Its threads have their last orders; whoever has not followed them shortly is killed."""
@@ -313,7 +327,8 @@ class GuestThread:
         if self._gone:
             raise GuestGone
         if self._window_used < 0:
-            self._window_used = self._inputs_end()
+            (used,) = shared.WORD.unpack_from(self._memory, self._base + shared.SLOT_USED)
+            self._window_used = min(used, shared.WINDOW_SIZE - FRAMES * _FRAME_ROOM)
         offset = self._window_used
         end = offset + len(data)
         if end > shared.WINDOW_SIZE - kept or self._operations >= shared.OPERATIONS - kept // _FRAME_ROOM - 2:
@@ -322,15 +337,6 @@ class GuestThread:
         self._memory[start + offset : start + end] = data
         self._window_used = (end + 15) & ~15
         return offset
-
-    def _inputs_end(self) -> int:
-        """Where in the window the bytes that came with the present entry end."""
-        places = shared.PLACES.unpack_from(self._memory, self._base + shared.SLOT_PLACES)
-        end = 0
-        for offset, length in zip(places[::2], places[1::2], strict=True):
-            if length <= shared.WINDOW_SIZE:
-                end = max(end, offset + length)
-        return (end + 15) & ~15
 
     def copy_out(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Have ``data`` copied to ``address`` before the guest goes on: through the window if it is short."""
@@ -341,7 +347,9 @@ class GuestThread:
         if offset < 0:
             self.host.write(address, data)
         else:
-            self.operation(shared.OP_COPY, address, offset, size)
+            where = self._base + shared.SLOT_OPERATIONS + self._operations * shared.OPERATION.size
+            shared.COPY.pack_into(self._memory, where, shared.OP_COPY, 0, address, offset, size)
+            self._operations += 1
 
     def complete(self, result: int, flags: int = 0) -> None:
         """Answer the entry; the operations added since it came run first."""
@@ -399,7 +407,7 @@ class GuestThread:
         if self.on_kick is not None and self.on_kick():
             return
         offset = self._base + shared.SLOT_KICK
-        self._memory[offset : offset + 4] = _WORD.pack(1)
+        self._memory[offset : offset + 4] = shared.WORD.pack(1)
         # Orders are carried out at once and then it comes in; a signal would only make the host repeat a clone.
         if self.host.host_pid and not self._ordered:
             lib.kick_thread(self.host.host_pid, self.host_tid, KICK_SIGNAL)
