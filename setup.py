@@ -17,7 +17,7 @@ NEEDED_TOOLS = ("gcc", "ld")
 
 
 class BuildWithShim(build_py):
-    """``build_py`` that also builds ``occlum_async/_native/shim``, in the source tree when editable."""
+    """``build_py`` that also builds the shim (and its header) into ``occlum_async/_native``, in the source tree when editable."""
 
     def run(self) -> None:
         super().run()
@@ -33,7 +33,8 @@ class BuildWithShim(build_py):
         return root / "occlum_async" / "_native"
 
     def get_outputs(self, include_bytecode: bool = True) -> list[str]:
-        return [*super().get_outputs(include_bytecode), str(self._shim_directory() / "shim")]
+        built = (str(self._shim_directory() / name) for name in ("shim", "occlum_abi.h"))
+        return [*super().get_outputs(include_bytecode), *built]
 
 
 setup(
