@@ -29,12 +29,12 @@ class Channel:
     """
 
     def __init__(self) -> None:
+        self.socket, self.guest_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.fd = os.memfd_create("occlum-channel", os.MFD_CLOEXEC)
         os.ftruncate(self.fd, shared.CHANNEL_SIZE)
         self.memory = mmap.mmap(self.fd, shared.CHANNEL_SIZE)
         self.slots = 0
         self._grow(FIRST_SLOTS)
-        self.socket, self.guest_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         # Held while descriptors are on their way: all threads here share one socket.
         self.descriptors = Mutex()

@@ -13,7 +13,7 @@ from ..abi import signals as abi
 from ..abi.errors import Interrupted, SyscallError
 from ..abi.numbers import name_of
 from ..abi.signals import Restart
-from .guest import GuestGone, GuestThread
+from .guest import FRAMES, GuestGone, GuestThread
 from .marshal import FIRST_ARGUMENT, Call, Entry
 from .sending import send_to_thread
 from .siginfo import SigInfo
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 _FAULTS = (abi.SIGILL, abi.SIGTRAP, abi.SIGBUS, abi.SIGFPE, abi.SIGSEGV)
 RT_SIGRETURN = 15
 _ROBUST_HEAD = struct.Struct("<QqQ")
-MAX_FRAMES = 6  # handlers stacked in one answer; the rest is delivered when the first of them begins
 
 
 class ThreadExit(BaseException):
@@ -61,6 +60,10 @@ async def live(thread: Thread, calls: dict[int, Call], prepare: Callable[[], Awa
         _end(thread, end.status)
     except GuestGone:
         _gone(thread)
+    except SyscallError as error:
+        log.warning("%r does not follow its orders (%s): it is killed", thread, errno.errorcode[error.errno])
+        thread.process.exit(abi.killed(abi.SIGKILL))
+        _end(thread, abi.killed(abi.SIGKILL))
     except Departed:
         pass
     except BaseException:
@@ -133,7 +136,8 @@ def _internal(thread: Thread, guest: GuestThread, entry: Entry) -> tuple[int, Re
         else:
             thread.force_signal(SigInfo.kernel(abi.SIGSEGV))
         return 0, None
-    thread.kernel.stats.count_unsupported(name_of(number))
+    # Every number has a name of its own only within the table: names are kept, and guests choose numbers.
+    thread.kernel.stats.count_unsupported(name_of(number) if number < shared.TABLE_CALLS else "no such number")
     return -errno.ENOSYS, None
 
 
@@ -143,7 +147,7 @@ async def _collect(thread: Thread) -> list[Handler]:
     while (delivery := thread.next_delivery()) is not None:
         if isinstance(delivery, Handler):
             handlers.append(delivery)
-            if len(handlers) == MAX_FRAMES:
+            if len(handlers) == FRAMES:  # the rest is delivered when the first of them begins
                 break
         elif isinstance(delivery, Stop):
             await thread.wait_until_continued()
@@ -171,10 +175,7 @@ def _frame(guest: GuestThread, handler: Handler, again: bool) -> None:
         altstack.address if handler.use_altstack else 0, altstack.size if handler.use_altstack else 0,
         altstack.flags, altstack.address, altstack.size,
     ) + handler.info.pack()  # fmt: skip
-    offset = guest.reserve(data)
-    if offset < 0:  # the window is full of results: frames need little room, so this is a bug of ours
-        raise AssertionError("no room for a signal frame")
-    guest.operation(shared.OP_SIGNAL, offset)
+    guest.operation(shared.OP_SIGNAL, guest.reserve(data, kept=0))
 
 
 # -- the end -------------------------------------------------------------------

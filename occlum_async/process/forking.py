@@ -78,6 +78,7 @@ async def _share(
     thread: Thread, parent: GuestThread, child: Thread, flags: int, stack: int, tls: int, child_tid: int
 ) -> None:
     """A thread, or (vfork) a process that borrows its parent's memory until it executes a program."""
+    parent.host.admit_thread()
     index = parent.channel.allocate()
     if flags & CLONE_THREAD:
         host, host_flags = parent.host, HOST_THREAD_FLAGS

@@ -34,7 +34,7 @@ KICK_SIGNAL = signal.SIGUSR1
 THREAD_CHECK = 32  # after so many new threads the host is asked how many there are
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
 _SYS_MMAP, _SYS_MUNMAP = 9, 11
-_CLONE_VM, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100, 0x200000, 0x1000000
+_CLONE_VM, _CLONE_THREAD, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100, 0x10000, 0x200000, 0x1000000
 
 
 class GuestGone(BaseException):
@@ -309,6 +309,8 @@ class GuestThread:
         if flags & _CLONE_VM:
             flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID  # the shim's, for its slot
         listener.expect(tid, flags)
+        if not flags & _CLONE_THREAD:
+            self.host.supervisor.strays.expect_hello()
         try:
             return await self.operate()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import time
 from dataclasses import dataclass
 
 from ..abi import shared
@@ -97,6 +98,26 @@ def parent_of(pid: int) -> int:
     """The parent of a host process, 0 when it is gone."""
     fields = _stat_fields(f"/proc/{pid}/stat")
     return int(fields[1]) if len(fields) > 1 else 0
+
+
+def children_of(parent: int) -> list[int]:
+    """The children of a host process, zombies included."""
+    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [pid for pid in numbers if parent_of(pid) == parent]
+
+
+def age(pid: int) -> float:
+    """Seconds since a host process began, 0 when it is gone."""
+    fields = _stat_fields(f"/proc/{pid}/stat")
+    if len(fields) < 20:
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / CLOCK_TICKS
+
+
+def thread_count(pid: int) -> int:
+    """How many threads a host process has, 0 when it is gone."""
+    fields = _stat_fields(f"/proc/{pid}/stat")
+    return int(fields[17]) if len(fields) > 17 else 0
 
 
 def limit_memory(pid: int, space: int, data: int, extra: int) -> None:

@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import struct
+from collections import Counter
 
 from ..sched.strand import Scheduler
 
@@ -34,7 +35,9 @@ class CloneListener:
     def __init__(self, scheduler: Scheduler, pidfd: int, remote: int) -> None:
         self._loop = scheduler.loop
         self.refused = 0
-        self._expected: dict[int, int] = {}
+        # How many clones with those flags a thread may make. The ids are the guests' own say, so one that names
+        # another's thread adds to what is expected of that, and takes nothing away.
+        self._expected: Counter[tuple[int, int]] = Counter()
         self._fd = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, remote, 0)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "the seccomp listener can't be taken over (pidfd_getfd)")
@@ -43,11 +46,20 @@ class CloneListener:
 
     def expect(self, tid: int, flags: int) -> None:
         """The host thread ``tid`` has been ordered to clone with ``flags``."""
-        self._expected[tid] = flags
+        self._expected[tid, flags] += 1
 
-    def settle(self, tid: int) -> None:
+    def settle(self, tid: int, flags: int) -> None:
         """The order has been carried out, or has failed before the host was asked."""
-        self._expected.pop(tid, None)
+        self._take(tid, flags)
+
+    def _take(self, tid: int, flags: int) -> bool:
+        """Whether that clone was expected; it is not any more."""
+        left = self._expected[tid, flags] - 1
+        if left > 0:
+            self._expected[tid, flags] = left
+        else:
+            del self._expected[tid, flags]
+        return left >= 0
 
     def _asked(self) -> None:
         buffer = bytearray(_NOTIF.size)
@@ -59,15 +71,18 @@ class CloneListener:
                 self._loop.remove_reader(self._fd)
             return
         identity, tid, _, _, _, _, flags, *_ = _NOTIF.unpack(buffer)
-        agreed = self._expected.pop(tid, None) == flags
+        agreed = self._take(tid, flags)
         if not agreed:
             self.refused += 1
-            log.warning("a guest (host thread %d) tried to clone on its own: refused", tid)
+            if self.refused == 1:
+                log.warning("a guest (host thread %d) tried to clone on its own: refused", tid)
         answer = _RESPONSE.pack(identity, 0, 0 if agreed else -errno.EPERM, _CONTINUE if agreed else 0)
         try:
             fcntl.ioctl(self._fd, _SEND, answer)
         except OSError:
-            return  # the thread that asked is gone
+            # The thread is gone, or a signal has interrupted it and it will ask again.
+            if agreed:
+                self.expect(tid, flags)
 
     def close(self) -> None:
         """The guests are gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import logging
 import os
 import socket
@@ -21,6 +22,7 @@ from .channel import Channel
 from .guest import GuestGone, GuestThread, HostProcess
 from .listener import CloneListener
 from .naming import MappedFiles
+from .strays import Strays
 from .submissions import Submissions
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Supervisor:
         self.listener: CloneListener | None = None
         self._zygote_mutex = Mutex()
         self._closed = False
+        self.strays = Strays(self)
 
     async def start(self) -> None:
         """Start the supervisor and the zygote. ``HostUnsupported`` when this host can't run guests."""
@@ -69,7 +72,6 @@ class Supervisor:
         finally:
             timer.cancel()
         channel.handed_over()
-        self.hosts.add(host)
         # A guest that held the listener could agree to its own clones.
         self._zygote.operation(shared.OP_CALL, _CLOSE, entry[3])
         if await self._zygote.operate():
@@ -101,9 +103,14 @@ class Supervisor:
         self.map_top = await self._zygote.operate() + 4096
         self._zygote.operation(shared.OP_CALL, _MUNMAP, self.map_top - 4096, 4096)  # munmap
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's own."""
+        return self._process.pid
+
     def is_parent_of(self, pid: int) -> bool:
         """Whether ``pid`` is a guest of ours: every guest is the supervisor's child."""
-        return bool(hoststat.parent_of(pid) == self._process.pid)
+        return bool(hoststat.parent_of(pid) == self.pid)
 
     # -- stubs -------------------------------------------------------------------
 
@@ -145,7 +152,10 @@ class Supervisor:
 
         Raises ``SyscallError`` when the host refuses.
         """
-        channel = Channel()
+        try:
+            channel = Channel()
+        except OSError:
+            raise SyscallError(errno.EAGAIN) from None
         host = HostProcess(self, channel)
         child = GuestThread(self.submissions, host, parent.index)
         try:
@@ -157,11 +167,9 @@ class Supervisor:
             if result < 0:
                 raise SyscallError(-result)
         except BaseException:
-            child.detach()
-            channel.close()
+            host.vanish()
             raise
         channel.handed_over()
-        self.hosts.add(host)
         return child
 
     # -- the end -----------------------------------------------------------------
@@ -178,6 +186,7 @@ class Supervisor:
     def close(self) -> None:
         """End every guest: the supervisor kills its process group when its control socket closes."""
         self._closed = True
+        self.strays.close()
         for host in tuple(self.hosts):
             host.doomed = True
         self._control.close()
