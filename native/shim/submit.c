@@ -104,7 +104,7 @@ static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 us
 		return used;
 	if (length_of != 15)
 		length *= args[length_of < 6 ? length_of : 0];
-	if (length > OA_WINDOW_COPY_MAX || (length_of != 15 && args[length_of] > OA_WINDOW_COPY_MAX))
+	if (length > OA_WINDOW_COPY_MAX || length > OA_WINDOW_SIZE - used || (length_of != 15 && args[length_of] > OA_WINDOW_COPY_MAX))
 		return used;
 	if (copy_user(slot->window + used, (const void *)args[i], length) < 0)
 		slot->places[i].length = OA_PLACE_FAULT;

@@ -89,7 +89,7 @@ class Channel:
 
     def descriptors_taken(self) -> bool:
         """Whether nothing is on its way any more: descriptors that no guest takes would use up the host's."""
-        return struct.unpack("i", fcntl.ioctl(self.socket, _SIOCOUTQ, bytes(4)))[0] == 0
+        return not any(fcntl.ioctl(self.socket, _SIOCOUTQ, bytes(4)))
 
     def receive_hello(self) -> int:
         """The host pid of the process that said hello, from the host's own mouth; EPROTO when there was none."""
