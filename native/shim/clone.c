@@ -62,6 +62,7 @@ static void adopt_channel(struct area *area)
 	area->received_count = 0;
 	area->cq_expected = 0;
 	area->slot = slot_at(area->index);
+	unlock_brk();
 }
 
 static long clone_copied(struct area *area, u64 flags, u64 stack, u64 tls)

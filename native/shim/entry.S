@@ -94,7 +94,7 @@ blocking_abort:
 
 /* Access to the guest's memory: a fault between user_copy and user_copy_end continues at user_fault. */
 	.globl user_copy, user_copy_end, user_fault
-	.globl copy_user, zero_user, copy_user_string, load_user32, store_user32, restore_fpu, save_fpu
+	.globl copy_user, zero_user, copy_user_string, load_user32, store_user32, swap_user32, restore_fpu, save_fpu
 user_copy:
 copy_user:
 	mov	%rdx, %rcx
@@ -125,6 +125,12 @@ load_user32:
 	ret
 store_user32:
 	mov	%esi, (%rdi)
+	xor	%eax, %eax
+	ret
+swap_user32:
+	mov	%esi, %eax
+	lock cmpxchg %edx, (%rdi)
+	mov	%eax, (%rcx)
 	xor	%eax, %eax
 	ret
 restore_fpu:

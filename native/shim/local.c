@@ -47,6 +47,12 @@ void set_brk(u64 address)
 	heap.lock = 0;
 }
 
+/* In the child of a fork, the thread that held the lock does not exist. */
+void unlock_brk(void)
+{
+	heap.lock = 0;
+}
+
 static u64 page_up(u64 address)
 {
 	return (address + 4095) & ~4095UL;
@@ -141,7 +147,7 @@ static int futex(struct area *area, const u64 *args, long *result)
 		*result = host_call(SYS_futex, args[0], args[1], args[2], args[3], args[4], args[5]);
 		return 1;
 	}
-	return 0; /* the PI forms name threads by number: the kernel's business */
+	return priority_futex(area, args, result);
 }
 
 /* ---- the way in ---- */
@@ -181,6 +187,8 @@ int answer_locally(struct area *area, u32 number, const u64 *args, long *result)
 long retry_host_call(struct area *area)
 {
 	u64 args[6] = { area->regs.rdi, area->regs.rsi, area->regs.rdx, area->regs.r10, area->regs.r8, area->regs.r9 };
+	long result = -ENOSYS;
 
-	return blocking_call(area->slot, (long)area->orig_rax, args);
+	answer_locally(area, (u32)area->orig_rax, args, &result);
+	return result;
 }

@@ -103,6 +103,7 @@ long zero_user(void *to, u64 length);
 long copy_user_string(char *to, const char *from, u64 limit);
 long load_user32(const u32 *address, u32 *value);
 long store_user32(u32 *address, u32 value);
+long swap_user32(u32 *address, u32 expected, u32 value, u32 *found);
 long restore_fpu(const void *state, u64 features);
 long save_fpu(void *state, u64 features);
 long blocking_call(struct oa_slot *slot, long number, const u64 *args);
@@ -121,7 +122,11 @@ long run_operations(struct area *area, u32 count, u32 *flags);
 /* local.c */
 int answer_locally(struct area *area, u32 number, const u64 *args, long *result);
 long retry_host_call(struct area *area);
+void unlock_brk(void);
 void set_brk(u64 address);
+
+/* priority.c */
+int priority_futex(struct area *area, const u64 *args, long *result);
 
 /* signals.c */
 void install_handlers(void);

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CHUNK = 65536
 LINE_LIMIT = 1 << 20
+END_OF_FILE = b"\x04"  # typed: VEOF as terminals have it by default
 
 
 class ReadStream:
@@ -206,6 +207,10 @@ class Process:
             return
         if data:
             self.stdin.write(data)
+        if self._console is not None:
+            # Closing a terminal hangs up; what ends the input there is its end-of-file character.
+            self.stdin.write(END_OF_FILE)
+            return
         self.stdin.close()
         await self.stdin.wait_closed()
 
