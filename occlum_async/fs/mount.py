@@ -146,6 +146,8 @@ class MountNamespace:
     def __init__(self, root_fs: FileSystem, flags: int = 0, source: bytes = b"rootfs", locked: int = 0) -> None:
         self.root = Mount(root_fs, Dentry(b"", None, root_fs.root), flags, source, locked)
         self.mounts: list[Mount] = [self.root]
+        # What mount(2) can make: what every LibOS has, and what the boot adds because it knows the kernel.
+        self.factories: dict[str, Factory] = dict(FILE_SYSTEMS)
         # Where memfds live (``fs.memfd.MemoryFiles``); made on first use.
         self.memory_files: Any = None
 

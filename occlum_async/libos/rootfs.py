@@ -118,6 +118,9 @@ async def _mount_pseudo(mounts: MountNamespace, kernel: Kernel) -> None:
     await mounts.mount_at("/dev/shm", shm, MS_NOSUID | MS_NODEV, b"shm", scheduler)
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         cpuinfo = file.read()
+    mounts.factories["proc"] = lambda _device, _source, _data: ProcFs(kernel, cpuinfo)
+    mounts.factories["sysfs"] = lambda _device, _source, _data: SysFs(kernel)
+    mounts.factories["devpts"] = lambda _device, _source, _data: DevPts(kernel.terminals)
     await mounts.mount_at("/proc", ProcFs(kernel, cpuinfo), harmless, b"proc", scheduler)
     await mounts.mount_at("/sys", SysFs(kernel), harmless | MS_RDONLY, b"sysfs", scheduler)
     await mounts.mount_at("/sys/fs/cgroup", CgroupFs(kernel), harmless | MS_RDONLY, b"cgroup2", scheduler)

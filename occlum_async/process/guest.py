@@ -147,6 +147,11 @@ class HostProcess:
             return []
         return naming.name_mappings(hoststat.mappings(self.pid), self.layout, self.supervisor.names)
 
+    @property
+    def auxv(self) -> bytes:
+        """The auxiliary vector of the program, for /proc/PID/auxv."""
+        return self.layout.auxiliary if self.layout is not None else b""
+
     def apply_limits(self, limits: Limits) -> None:
         """Have the host bind what it alone can: the size of the address space and of private writable memory."""
         if not self.host_pid:

@@ -11,7 +11,6 @@ from ..fs.credentials import CAP_SYS_ADMIN
 from ..fs.dentry import Location
 from ..fs.inode import FileSystem
 from ..fs.mount import (
-    FILE_SYSTEMS,
     MNT_DETACH,
     MNT_EXPIRE,
     MNT_FORCE,
@@ -69,12 +68,12 @@ async def mount(
     elif flags & MS_MOVE:
         mounts.move(_mount_at(await resolve(thread, source or b"")), place)
     else:
-        fs = await _make(kind or b"", source or b"none", data or b"")
+        fs = await _make(mounts, kind or b"", source or b"none", data or b"")
         mounts.mount(fs, place, flags, source or b"none")
 
 
-async def _make(kind: bytes, source: bytes, data: bytes) -> FileSystem:
-    factory = FILE_SYSTEMS.get(kind.decode(errors="replace"))
+async def _make(mounts: MountNamespace, kind: bytes, source: bytes, data: bytes) -> FileSystem:
+    factory = mounts.factories.get(kind.decode(errors="replace"))
     if not kind:
         raise SyscallError(errno.EINVAL)
     if factory is None:
