@@ -1,0 +1,62 @@
+// Unix stream sockets: connect, accept, shutdown, names.
+#include "../claim.h"
+
+static struct sockaddr_un address = {AF_UNIX, "socket"};
+int main(void) {
+    begin();
+    fresh_directory();
+    signal(SIGPIPE, SIG_IGN);
+    int server = MUST(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    struct sockaddr *name = (struct sockaddr *)&address;
+    TRY(connect(server, name, sizeof address));
+    TRY(accept(server, NULL, NULL));
+    TRY(listen(server, 5));
+    TRY(bind(server, name, sizeof address));
+    TRY(bind(server, name, sizeof address));
+    struct stat st;
+    stat("socket", &st);
+    FACT(S_ISSOCK(st.st_mode));
+    OK(open("socket", O_RDWR));
+    int client = MUST(socket(AF_UNIX, SOCK_STREAM, 0));
+    TRY(connect(client, name, sizeof address));
+    TRY(listen(server, 5));
+    TRY(connect(client, name, sizeof address));
+    TRY(connect(client, name, sizeof address));
+    struct sockaddr_un peer;
+    socklen_t length = sizeof peer;
+    int connection = MUST(accept4(server, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK));
+    FACT(length);
+    length = sizeof peer;
+    TRY(getpeername(client, (struct sockaddr *)&peer, &length));
+    printf("%s %d\n", peer.sun_path, length);
+    length = sizeof peer;
+    TRY(getpeername(server, (struct sockaddr *)&peer, &length));
+    char text[16] = "";
+    TRY(recv(connection, text, 16, 0));
+    TRY(send(client, "hello", 5, 0));
+    TRY(recv(connection, text, 2, MSG_PEEK));
+    TRY(recv(connection, text, 16, 0));
+    puts(text);
+    TRY(shutdown(client, SHUT_WR));
+    TRY(recv(connection, text, 16, 0));
+    TRY(send(client, "x", 1, 0));
+    TRY(send(connection, "back", 4, MSG_NOSIGNAL));
+    TRY(recv(client, text, 16, MSG_WAITALL | MSG_DONTWAIT));
+    close(client);
+    TRY(send(connection, "x", 1, MSG_NOSIGNAL));
+    struct ucred credentials;
+    length = sizeof credentials;
+    TRY(getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &credentials, &length));
+    FACT(credentials.pid == getpid() && credentials.uid == geteuid());
+    int value = 0;
+    length = sizeof value;
+    TRY(getsockopt(server, SOL_SOCKET, SO_TYPE, &value, &length));
+    FACT(value);
+    TRY(getsockopt(server, SOL_SOCKET, SO_ACCEPTCONN, &value, &length));
+    FACT(value);
+    TRY(socket(AF_UNIX, 77, 0));
+    TRY(socket(AF_UNIX, SOCK_STREAM, 5));
+    TRY(socket(12345, SOCK_STREAM, 0));
+    TRY(send(0, "x", 1, 0));
+    return 0;
+}
