@@ -13,6 +13,7 @@ from ..io.tty.registry import OPEN_ONLY, PTS_MAJOR
 from .credentials import Credentials
 from .devices import register_device, register_major
 from .devpts import PTMX
+from .pages import Quota
 from .ramfs import RamFs
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class DevFs(RamFs):
     name = "devtmpfs"
 
     @classmethod
-    async def create(cls, console: bool = False, size: int = 64 << 20, inodes: int = 4096) -> DevFs:
-        """A /dev with its nodes; ``console``: with /dev/console. ``size`` in bytes bounds what is written to it."""
-        fs = cls(size=size, inodes=inodes)
+    async def create(cls, console: bool = False, quota: Quota | None = None) -> DevFs:
+        """A /dev with its nodes; ``console``: with /dev/console. ``quota`` bounds what is written to it."""
+        fs = cls(quota=quota)
         nobody = Credentials()
         nodes = {**NODES, b"console": CONSOLE} if console else NODES
         for name, number in nodes.items():

@@ -30,10 +30,11 @@ def pages_of(size: int) -> int:
 class Quota:
     """What file systems may hold in memory: ``pages`` and ``inodes``; None is without limit.
 
-    Several file systems may share one account.
+    Several file systems may share one account. What is charged here is charged to ``parent`` as well.
     """
 
-    def __init__(self, size: int | None = None, inodes: int | None = None) -> None:
+    def __init__(self, size: int | None = None, inodes: int | None = None, parent: Quota | None = None) -> None:
+        self.parent = parent
         self.pages = None if size is None else pages_of(size)
         self.inodes = inodes
         self.pages_used = 0
@@ -41,13 +42,20 @@ class Quota:
 
     def left(self) -> int:
         """How many pages may still be charged."""
-        return 1 << 50 if self.pages is None else max(0, self.pages - self.pages_used)
+        own = 1 << 50 if self.pages is None else max(0, self.pages - self.pages_used)
+        return own if self.parent is None else min(own, self.parent.left())
 
     def charge(self, pages: int) -> None:
         """Charge ``pages`` (negative: give back); ENOSPC."""
         if pages > 0 and pages > self.left():
             raise SyscallError(errno.ENOSPC)
+        self.settle(pages)
+
+    def settle(self, pages: int) -> None:
+        """Account for ``pages`` that are in use, or no longer in use, already."""
         self.pages_used += pages
+        if self.parent is not None:
+            self.parent.settle(pages)
 
     def charge_inode(self) -> None:
         """Charge one inode; ENOSPC."""
@@ -69,7 +77,7 @@ class Pages:
         self.charged = 0
 
     def __del__(self) -> None:
-        self.quota.pages_used -= self.charged
+        self.quota.settle(-self.charged)
         if self.fd >= 0:
             os.close(self.fd)
 
@@ -81,7 +89,7 @@ class Pages:
         """Bring the account up to what the host says the memfd holds (mappings fill holes unseen)."""
         if self.fd >= 0:
             pages = os.fstat(self.fd).st_blocks * 512 // PAGE
-            self.quota.pages_used += pages - self.charged
+            self.quota.settle(pages - self.charged)
             self.charged = pages
 
     def promote(self) -> int:

@@ -312,9 +312,11 @@ def parse_size(text: bytes) -> int:
     return int(digits) * unit
 
 
-def mount_tmpfs(device: int, source: bytes, data: bytes) -> RamFs:
-    """mount(2) of a tmpfs with its options."""
-    size: int | None = None
+def mount_tmpfs(
+    device: int, source: bytes, data: bytes, default: int | None = None, parent: Quota | None = None
+) -> RamFs:
+    """mount(2) of a tmpfs with its options; ``default`` is its size in bytes where none is given."""
+    size: int | None = default
     inodes: int | None = None
     mode, uid, gid = 0o1777, 0, 0
     for option in data.split(b","):
@@ -337,7 +339,7 @@ def mount_tmpfs(device: int, source: bytes, data: bytes) -> RamFs:
         elif key:
             raise SyscallError(errno.EINVAL)
     assert size is None or pages_of(size) >= 0
-    return RamFs(device, size or None, inodes or None, mode, uid, gid)
+    return RamFs(device, None, None, mode, uid, gid, Quota(size or None, inodes or None, parent))
 
 
 register_filesystem("tmpfs", mount_tmpfs)

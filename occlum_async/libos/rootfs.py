@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,9 @@ from ..fs.hostfs import DEFAULT_VIEW, HostFs
 from ..fs.inode import FileSystem
 from ..fs.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MountNamespace, anonymous_device
 from ..fs.overlay import OverlayFs
+from ..fs.pages import Quota
 from ..fs.procfs import ProcFs
-from ..fs.ramfs import RamFs
+from ..fs.ramfs import RamFs, mount_tmpfs
 from ..fs.sysfs import CgroupFs, SysFs
 from ..io.boundary import Boundary
 from ..process.kernel import Kernel
@@ -30,6 +32,7 @@ DIRECTORIES = {
 }  # fmt: skip
 PSEUDO = ("/dev", "/proc", "/sys")
 SHARED_MEMORY_SIZE = 64 << 20
+DEVICE_SIZE, DEVICE_INODES = 1 << 20, 4096  # of /dev itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountName
     if spec.rootfs is None:
         await _network_files(files, spec.hostname)
     for path, size in spec.tmpfs.items():
-        await _mount(files, mounts, kernel, path, RamFs(size=size or spec.memory, mode=0o1777), b"tmpfs", 0)
+        await _mount(files, mounts, kernel, path, _tmpfs(kernel, size), b"tmpfs", 0)
     for bind in spec.binds:
         await _bind(files, mounts, kernel, boundary, bind)
     if spec.read_only:
@@ -82,8 +85,13 @@ def _root(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> FileSystem:
         if spec.rw:
             return HostFs(anonymous_device(), boundary, folder, writable=True, owner=owner)
         lower = HostFs(anonymous_device(), boundary, folder, validity=None, owner=owner)
-    upper = RamFs(size=spec.memory)
+    upper = RamFs(quota=Quota(spec.memory, parent=kernel.file_memory))
     return OverlayFs(anonymous_device(), kernel.scheduler, [lower], upper)
+
+
+def _tmpfs(kernel: Kernel, size: int | None) -> RamFs:
+    """A tmpfs of ``size`` bytes (None: whatever the LibOS may have) that everybody may write to."""
+    return RamFs(mode=0o1777, quota=Quota(size or kernel.config.memory, parent=kernel.file_memory))
 
 
 def check_folder(folder: str, option: str) -> str:
@@ -111,13 +119,15 @@ async def _make_directories(files: FileAccess, spec: RootSpec) -> None:
 async def _mount_pseudo(mounts: MountNamespace, kernel: Kernel) -> None:
     harmless = MS_NOSUID | MS_NODEV | MS_NOEXEC
     scheduler = kernel.scheduler
-    dev = await DevFs.create(console=True)
+    dev = await DevFs.create(console=True, quota=Quota(DEVICE_SIZE, DEVICE_INODES, kernel.file_memory))
     await mounts.mount_at("/dev", dev, MS_NOSUID, b"devtmpfs", scheduler)
     await mounts.mount_at("/dev/pts", DevPts(kernel.terminals), MS_NOSUID | MS_NOEXEC, b"devpts", scheduler)
-    shm = RamFs(size=min(SHARED_MEMORY_SIZE, kernel.config.memory), mode=0o1777)
+    shm = _tmpfs(kernel, SHARED_MEMORY_SIZE)
     await mounts.mount_at("/dev/shm", shm, MS_NOSUID | MS_NODEV, b"shm", scheduler)
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         cpuinfo = file.read()
+    tmpfs = functools.partial(mount_tmpfs, default=kernel.config.memory // 2, parent=kernel.file_memory)
+    mounts.factories["tmpfs"] = mounts.factories["ramfs"] = tmpfs
     mounts.factories["proc"] = lambda _device, _source, _data: ProcFs(kernel, cpuinfo)
     mounts.factories["sysfs"] = lambda _device, _source, _data: SysFs(kernel)
     mounts.factories["devpts"] = lambda _device, _source, _data: DevPts(kernel.terminals)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..abi.signals import SIG_IGN, SIGCHLD
 from ..fs.credentials import Credentials
+from ..fs.pages import PAGE, Quota
 from ..io.tty.registry import Terminals
 from ..sched.strand import Scheduler
 from .binfmt import ImageCache
@@ -96,6 +97,7 @@ class Kernel:
         self.calls: dict[int, Any] = {}
         self.supervisor: Any = None
         self.images = ImageCache()
+        self.file_memory = Quota(self.config.memory)  # what all file systems in memory share
         self.init: Process
 
     def create_init(self, files: FdTable, fs: FsContext) -> Process:
@@ -146,5 +148,5 @@ class Kernel:
         return owner if isinstance(owner, Thread) else None
 
     def memory_in_use(self) -> int:
-        """Resident bytes of all guests."""
-        return sum(process.memory_usage()[1] for process in self.processes)
+        """Bytes that guests and files in memory occupy."""
+        return sum(process.memory_usage()[1] for process in self.processes) + self.file_memory.pages_used * PAGE

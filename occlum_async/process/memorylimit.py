@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..abi.signals import SIGKILL
+from ..fs.pages import PAGE
 from . import sending
 from .siginfo import SigInfo
 
@@ -48,7 +49,7 @@ class MemoryWatch:
     def _look(self) -> None:
         limit = self._kernel.config.memory
         usage = {process: self._private(process) for process in self._kernel.processes if process.memory is not None}
-        if sum(usage.values()) > limit:
+        if sum(usage.values()) + self._kernel.file_memory.pages_used * PAGE > limit and usage:
             victim = max(usage, key=lambda process: self._badness(process, usage[process], limit))
             log.warning("out of memory: killing process %d (%s)", victim.pid, victim.name.decode(errors="replace"))
             sending.send_to_process(victim, SigInfo.kernel(SIGKILL))

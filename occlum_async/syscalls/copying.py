@@ -10,6 +10,7 @@ from ..abi.errors import Interrupted, SyscallError
 from ..abi.marshal import Fd, Path, Pointer, Size, UInt
 from ..abi.user import UserPointer
 from ..fs.memfd import MFD_CLOEXEC, MemoryFiles
+from ..fs.pages import Quota
 from ..fs.ramfs import RamFs
 from ..fs.regular import RegularFile
 from ..io.file import File
@@ -100,7 +101,7 @@ async def copy_file_range(
 async def memfd_create(thread: Thread, name: Path, flags: UInt) -> int:
     mounts = thread.kernel.mounts
     if mounts.memory_files is None:
-        mounts.memory_files = MemoryFiles(RamFs(size=thread.kernel.config.memory))
+        mounts.memory_files = MemoryFiles(RamFs(quota=Quota(parent=thread.kernel.file_memory)))
     file = await mounts.memory_files.create(thread, name, flags)
     file.acquire()
     try:
