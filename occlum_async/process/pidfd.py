@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..abi.errors import SyscallError
+from ..fs.procfs.process import TaskDirectory
 from ..io.anonymous import AnonymousFile
 from ..io.file import POLLIN, POLLRDNORM, File
 
@@ -40,3 +41,11 @@ def process_of(file: File) -> Process:
     if not isinstance(file, PidFd):
         raise SyscallError(errno.EBADF)
     return file.process
+
+
+def signalled_by(file: File) -> Process:
+    """The process that pidfd_send_signal(2) means: a pidfd's, or that of a directory /proc/PID."""
+    inode = file.location.inode if file.location is not None else None
+    if isinstance(inode, TaskDirectory) and inode.whole:
+        return cast("Process", inode.process)
+    return process_of(file)

@@ -10,7 +10,7 @@ from ..abi.errors import SyscallError
 from ..abi.marshal import Fd, Int, StructIn, UInt
 from ..abi.user import UserPointer
 from ..process import sending
-from ..process.pidfd import process_of
+from ..process.pidfd import signalled_by
 from ..process.siginfo import SigInfo
 from ..process.thread import Thread
 from .table import syscall
@@ -94,7 +94,7 @@ def rt_tgsigqueueinfo(thread: Thread, tgid: Int, tid: Int, signo: Int, info: Ann
 def pidfd_send_signal(thread: Thread, pidfd: Fd, signo: Int, info: Annotated[UserPointer, _INFO], flags: UInt) -> None:
     if flags:
         raise SyscallError(errno.EINVAL)
-    target = process_of(thread.files.get(pidfd))
+    target = signalled_by(thread.files.get(pidfd))
     if info:
         queued = SigInfo.unpack(info.read(abi.SIGINFO_SIZE))
         if queued.signo != signo:

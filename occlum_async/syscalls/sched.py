@@ -151,10 +151,17 @@ def sched_getattr(
 # -- affinity ----------------------------------------------------------------
 
 
+def _bound(thread: Thread, pid: int) -> Thread:
+    """As ``_target``, but a negative pid is nobody's here; ESRCH."""
+    if pid < 0:
+        raise SyscallError(errno.ESRCH)
+    return _target(thread, pid)
+
+
 @syscall(203)
 def sched_setaffinity(thread: Thread, pid: Int, size: UInt, mask: Annotated[Buffer, In("size")]) -> None:
     wanted = int.from_bytes(mask.read(min(size, 128)), "little")
-    target = _target(thread, pid)
+    target = _bound(thread, pid)
     _check_owner(thread, target)
     cpus = frozenset(cpu for cpu in range(thread.kernel.config.cpus) if wanted >> cpu & 1)
     if not cpus:
@@ -167,7 +174,7 @@ def sched_getaffinity(thread: Thread, pid: Int, size: UInt, mask: Annotated[Buff
     needed = (thread.kernel.config.cpus + 63) // 64 * 8
     if size % 8 or size < needed:
         raise SyscallError(errno.EINVAL)
-    bits = sum(1 << cpu for cpu in _target(thread, pid).scheduling.affinity)
+    bits = sum(1 << cpu for cpu in _bound(thread, pid).scheduling.affinity)
     mask.write(bits.to_bytes(needed, "little"))
     return needed
 
