@@ -20,7 +20,7 @@ from ..abi.socket import (
 from ..abi.stat import S_IFSOCK
 from ..abi.user import UserBuffer, UserPointer
 from ..fs.namei import resolve
-from ..fs.names import make_node
+from ..fs.names import make_node, remove_file
 from ..fs.permissions import MAY_WRITE, check
 from ..fs.regular import PathFile
 from ..io.sockets.connection import SHUT_BITS
@@ -131,14 +131,17 @@ async def bind(thread: Thread, fd: Fd, address: Annotated[Buffer, In("length")],
     if not isinstance(target, UnixSocket) or not name.is_path:
         target.bind(name)
         return
-    target.check_unbound()
     try:
         place = await make_node(thread, name.name, S_IFSOCK | 0o777)
     except SyscallError as error:
         if error.errno == errno.EEXIST:
             raise SyscallError(errno.EADDRINUSE) from None
         raise
-    target.bind_inode(name.name, place.inode.attached)
+    try:
+        target.bind_inode(name.name, place.inode.attached)
+    except SyscallError:  # it has a name already, which Linux, too, finds out only now
+        await remove_file(thread, name.name)
+        raise
 
 
 @syscall(51)
