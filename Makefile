@@ -2,14 +2,12 @@
 # make test    sets everything up and passes all tests
 # make lint    ruff and mypy --strict
 # make bench   native and LibOS, interleaved; see docs/benchmarks.md
-# make fuzz    random system calls against a live kernel, until interrupted (SECONDS=n bounds it)
 # make clean   removes what was built
 
 PY := .venv/bin/python
-SECONDS ?= 0
 PYTEST_ARGS ?=
 
-.PHONY: demo test guests lint bench fuzz clean
+.PHONY: demo test guests lint bench clean
 
 demo:
 	@.ci/packages demo
@@ -36,11 +34,6 @@ bench:
 	@.ci/packages demo
 	@.ci/venv test
 	$(PY) examples/bench/bench.py
-
-fuzz:
-	@.ci/packages build
-	@.ci/venv test
-	$(PY) -m occlum_async fuzz --seconds $(SECONDS)
 
 clean:
 	rm -rf build dist *.egg-info .venv occlum_async/_native/shim occlum_async/_native/*.so occlum_async/_native/*.c \

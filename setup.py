@@ -17,7 +17,7 @@ NEEDED_TOOLS = ("gcc", "ld")
 
 
 class BuildWithShim(build_py):
-    """``build_py`` that also builds the shim (and its header) into ``occlum_async/_native``, in the source tree when editable."""
+    """``build_py`` that also builds the shim and its header, into the source tree when editable."""
 
     def run(self) -> None:
         super().run()

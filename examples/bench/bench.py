@@ -1,7 +1,7 @@
-"""Native and LibOS figures, interleaved in one run: ``python examples/bench/bench.py [--quick] [--json FILE] [--plot FILE]``.
+"""Native and LibOS figures, interleaved in one run: a table, and on request JSON and a plot.
 
-Every figure is the median of several repetitions, native and inside in turn, so that both meet the same machine. All of it
-runs twice: pinned to one core, and unpinned, because a wake-up across idle cores costs ten times that on one.
+Every figure is the median of several repetitions, native and inside in turn, so that both meet the same machine.
+All of it runs twice: pinned to one core, and unpinned, because a wake-up across idle cores costs ten times that on one.
 """
 
 from __future__ import annotations
@@ -129,7 +129,9 @@ async def measure(pinned: bool, repeat: int, scale: float) -> list[Figure]:
         for micro in MICROS:
             rounds = max(10, int(micro.rounds * scale))
             native, inside = await medians(
-                repeat, lambda m=micro, n=rounds: run_micro(None, m, n), lambda m=micro, n=rounds: run_micro(libos, m, n)
+                repeat,
+                lambda m=micro, n=rounds: run_micro(None, m, n),
+                lambda m=micro, n=rounds: run_micro(libos, m, n),
             )
             figures.append(Figure(micro.title, pinned, native, inside, micro.target))
         for title, argv, target in (

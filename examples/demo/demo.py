@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio.subprocess import PIPE, STDOUT
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any
 
 from rich.console import Console
@@ -36,7 +36,7 @@ async def main() -> None:
         libos.program("/usr/bin/shout")(shout)
         for command in SESSION:
             console.print(f"[bold]libos$[/] {command}", markup=True)
-            process = await libos.spawn("/bin/bash", "-c", command, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=STDOUT)
+            process = await libos.spawn("/bin/bash", "-c", command, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
             output, _ = await process.communicate()
             console.print((output or b"").decode(errors="replace").rstrip(), markup=False)
             if process.returncode:
