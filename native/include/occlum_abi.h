@@ -60,7 +60,6 @@
 
 /* ---- operations ---- */
 #define OA_OP_COPY 1   /* to, window offset, length: copy out */
-#define OA_OP_FETCH 2  /* from, window offset, length: copy in */
 #define OA_OP_CALL 3   /* number, six arguments: a host call (as far as the filter lets it) */
 #define OA_OP_MAP 4    /* as CALL(mmap), its fd is an index into the received descriptors */
 #define OA_OP_RECEIVE 5 /* count: take descriptors from the socket */
@@ -70,7 +69,6 @@
 #define OA_OP_START 9  /* rip, rsp, brk: begin a program */
 #define OA_OP_EXIT 10  /* status, OA_EXIT_*, clear_child_tid, robust list, tid */
 #define OA_OP_ZERO 11  /* address, length */
-#define OA_OP_WAKE 12  /* address: wake every futex waiter there */
 
 /* How a host thread ends. The first thread of a process stays, idle, while others live: the host knows the
  * address space by it. */

@@ -61,10 +61,6 @@ static long run_one(struct area *area, const struct oa_operation *op, long resul
 		if (args[1] > OA_WINDOW_SIZE || args[2] > OA_WINDOW_SIZE - args[1])
 			return -EINVAL;
 		return copy_user((void *)args[0], slot->window + args[1], args[2]);
-	case OA_OP_FETCH:
-		if (args[1] > OA_WINDOW_SIZE || args[2] > OA_WINDOW_SIZE - args[1])
-			return -EINVAL;
-		return copy_user(slot->window + args[1], (void *)args[0], args[2]);
 	case OA_OP_ZERO:
 		return zero_user((void *)args[0], args[1]);
 	case OA_OP_CALL:
@@ -81,8 +77,6 @@ static long run_one(struct area *area, const struct oa_operation *op, long resul
 		return build_frame(area, (const struct oa_signal *)(slot->window + args[0]), result);
 	case OA_OP_START:
 		return start_program(area, args);
-	case OA_OP_WAKE:
-		return host_call(SYS_futex, args[0], 1 /* FUTEX_WAKE */, 0x7fffffff, 0, 0, 0);
 	case OA_OP_EXIT:
 		do_exit(args);
 	}
