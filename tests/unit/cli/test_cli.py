@@ -71,7 +71,7 @@ def test_ulimits() -> None:
     [
         ["--nonsense"], ["nonsense"], ["run"], ["run", "--nonsense", "/bin/true"], ["run", "-m", "x", "/bin/true"],
         ["run", "--boundary", "x", "/bin/true"], ["run", "--timeout", "-1", "/bin/true"], ["run", "--rw", "/bin/true"],
-        ["run", "--rootfs", "/nonexistent-folder", "/bin/true"], ["run", "-v", "x", "/bin/true"], 
+        ["run", "--rootfs", "/nonexistent-folder", "/bin/true"], ["run", "-v", "x", "/bin/true"],
         ["run", "-v", "/nonexistent-folder:/data", "/bin/true"],
     ],
 )  # fmt: skip
