@@ -60,15 +60,15 @@
 
 /* ---- operations ---- */
 #define OA_OP_COPY 1   /* to, window offset, length: copy out */
-#define OA_OP_CALL 3   /* number, six arguments: a host call (as far as the filter lets it) */
-#define OA_OP_MAP 4    /* as CALL(mmap), its fd is an index into the received descriptors */
-#define OA_OP_RECEIVE 5 /* count: take descriptors from the socket */
-#define OA_OP_DROP 6   /* close the received descriptors */
-#define OA_OP_CLONE 7  /* flags, slot, stack, tls: result: 0 or error */
-#define OA_OP_SIGNAL 8 /* window offset of struct oa_signal */
-#define OA_OP_START 9  /* rip, rsp, brk: begin a program */
-#define OA_OP_EXIT 10  /* status, OA_EXIT_*, clear_child_tid, robust list, tid */
-#define OA_OP_ZERO 11  /* address, length */
+#define OA_OP_CALL 2   /* number, six arguments: a host call (as far as the filter lets it) */
+#define OA_OP_MAP 3    /* as CALL(mmap), its fd is an index into the received descriptors */
+#define OA_OP_RECEIVE 4 /* count: take descriptors from the socket */
+#define OA_OP_DROP 5   /* close the received descriptors */
+#define OA_OP_CLONE 6  /* flags, slot, stack, tls: result: 0 or error */
+#define OA_OP_SIGNAL 7 /* window offset of struct oa_signal */
+#define OA_OP_START 8  /* rip, rsp, brk: begin a program */
+#define OA_OP_EXIT 9  /* status, OA_EXIT_*, clear_child_tid, robust list, tid */
+#define OA_OP_ZERO 10  /* address, length */
 
 /* How a host thread ends. The first thread of a process stays, idle, while others live: the host knows the
  * address space by it. */
