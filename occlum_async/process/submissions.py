@@ -100,7 +100,8 @@ class Submissions:
 
     def _scheduled_serve(self) -> None:
         self._scheduled = False
-        self._serve()
+        if self._poller != ffi.NULL:
+            self._serve()
 
     def _serve(self) -> None:
         """Serve guests until none has anything to say, or a time slice is over."""
@@ -124,8 +125,8 @@ class Submissions:
         self._schedule()
 
     def _dispatch(self, count: int) -> None:
-        for i in range(count):
-            submitter = self._submitters[self._found[i]]
+        # All are looked up first: what is served may give a handle to somebody else.
+        for submitter in [self._submitters[self._found[i]] for i in range(count)]:
             if submitter is not None:
                 submitter.submitted()
 
