@@ -98,6 +98,8 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
     names, slash = _split(path)
     parent, last = here, b""
     links = 0
+    # Linux compares mounts with a root that it only looks up when it is needed: until then none is the same.
+    rooted = path[0] == 47
     while names:
         last = names.pop()
         inode = dentry.inode
@@ -113,6 +115,7 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
             continue
         if last == b"..":
             dentry, mount = _up(dentry, mount, root, flags)
+            rooted = True
             continue
         child = dentry.children.get(last) if dentry.children is not None else None
         if child is None or not mount.fs.cacheable:
@@ -134,8 +137,9 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
             slash = slash or (ended and not names)
             names += more
             if jump[:1] == b"/":
-                if flags & BENEATH or (flags & NO_XDEV and root.mount is not mount):
+                if flags & BENEATH or (flags & NO_XDEV and not (rooted and root.mount is mount)):
                     raise SyscallError(errno.EXDEV)
+                rooted = True
                 dentry, mount = root.dentry, root.mount
                 last = b""
             continue

@@ -6,6 +6,7 @@ run on, and then sleeps in asyncio until a guest rings. Guests ring only while t
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import time
@@ -14,6 +15,7 @@ from typing import Protocol
 
 from .._native._host import ffi, lib
 from ..abi import shared
+from ..abi.errors import SyscallError
 from ..sched.strand import Scheduler
 
 CAPACITY = 32768  # threads of one LibOS
@@ -66,7 +68,12 @@ class Submissions:
     # -- slots -----------------------------------------------------------------
 
     def watch(self, submitter: Submitter, memory: mmap.mmap, index: int) -> int:
-        """Begin to look for entries in slot ``index`` of a channel's ``memory``; the handle to complete them with."""
+        """Begin to look for entries in slot ``index`` of a channel's ``memory``; the handle to complete them with.
+
+        EAGAIN when the LibOS has as many threads as it can, or is closing.
+        """
+        if not self._free or not self._poller:
+            raise SyscallError(errno.EAGAIN)
         handle = self._free.pop()
         self._submitters[handle] = submitter
         slot = ffi.from_buffer(memory) + index * shared.SLOT_SIZE
@@ -75,12 +82,16 @@ class Submissions:
 
     def forget(self, handle: int) -> None:
         """Stop looking at a slot. Must come before its channel's memory is closed."""
+        if not self._poller:
+            return
         lib.poller_remove(self._poller, handle)
         self._submitters[handle] = None
         self._free.append(handle)
 
     def complete(self, handle: int, result: int, operations: int, flags: int) -> None:
         """Send a completion to the thread behind ``handle`` and wake it if it sleeps."""
+        if not self._poller:
+            return
         lib.poller_complete(self._poller, handle, result, operations, flags)
         if not self._scheduled:
             self._schedule()

@@ -63,10 +63,12 @@ class Supervisor:
             entry = await self._zygote.receive()
             host.greet()
             self.listener = CloneListener(self.scheduler, host.pidfd, entry[3])
-        except (SyscallError, GuestGone, OSError):
+        except (SyscallError, GuestGone, OSError) as error:
             self._process.kill()
+            reason = str(error) or f"no answer; the supervisor's status is {self._process.wait()}"
             raise HostUnsupported(
-                "the first guest did not start: this host forbids seccomp filters or io between processes",
+                f"the first guest did not start ({reason}): does this host allow seccomp filters with a listener, "
+                "pidfd_getfd and process_vm_readv?",
                 "run `python -m occlum_async check`",
             ) from None
         finally:

@@ -7,7 +7,7 @@ import errno
 from ..abi.errors import SyscallError
 from ..abi.marshal import Address, Fd, Int, Long, Size, UInt
 from ..fs.mount import MS_NOEXEC
-from ..fs.regular import PlacedFile
+from ..fs.regular import PathFile, PlacedFile
 from ..io.file import File
 from ..process.guest import GuestThread
 from ..process.thread import Thread
@@ -42,7 +42,9 @@ async def mmap(
 
 
 def _check_rights(file: File, shared: bool, protection: int) -> None:
-    """EACCES and EPERM as mmap(2) says."""
+    """EACCES and EPERM as mmap(2) says; EBADF for O_PATH."""
+    if isinstance(file, PathFile):
+        raise SyscallError(errno.EBADF)
     if not file.readable or (shared and protection & PROT_WRITE and not file.writable):
         raise SyscallError(errno.EACCES)
     if protection & PROT_EXEC and isinstance(file, PlacedFile) and file.location.mount.flags & MS_NOEXEC:
