@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable
+from asyncio.subprocess import DEVNULL
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Host signals that go to the program when it has no terminal of its own.
+# Host signals that go to the program.
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL after --timeout
-DRAIN = 1.0  # seconds that output may take to leave after the program's end
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,43 +156,53 @@ async def _run(options: Options, arguments: dict[str, Any]) -> int:
 async def _run_on_pipes(libos: LibOS, options: Options) -> int:
     stdin = None if options.interactive else DEVNULL
     process = await libos.spawn(options.program, *options.arguments, stdin=stdin, cwd=options.workdir)
-    loop = asyncio.get_running_loop()
-    for number in FORWARDED:
-        loop.add_signal_handler(number, process.send_signal, number)
-    try:
+    with _signals_sent_to(process, process.send_signal):
         return await _status(process, options.timeout)
-    finally:
-        for number in FORWARDED:
-            loop.remove_signal_handler(number)
 
 
 async def _run_on_terminal(libos: LibOS, options: Options) -> int:
-    loop = asyncio.get_running_loop()
-    stdin = PIPE if options.interactive else DEVNULL
-    process = await libos.spawn(
-        options.program, *options.arguments, stdin=stdin, stdout=PIPE, cwd=options.workdir, tty=True
-    )
-    assert process.stdout is not None
-    output = asyncio.ensure_future(pump_output(process.stdout, 1))
-    pumps = [output]
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, process.send_signal, number)
-    follow_window_size(loop, process)
-    try:
-        if not options.interactive:
-            return await _status(process, options.timeout)
-        assert process.stdin is not None
-        with RawTerminal(0):
-            pumps.append(asyncio.ensure_future(pump_input(0, process.stdin)))
-            status = await _status(process, options.timeout)
-            # Others inside may keep the terminal open: what this program wrote is out by then.
-            await asyncio.wait([output], timeout=DRAIN)
+    process = await libos.spawn(options.program, *options.arguments, cwd=options.workdir, tty=True)
+    assert process.stdin is not None and process.stdout is not None
+    terminal = process.stdin
+
+    def signaled(number: int) -> None:
+        """A hangup of ours is one of the program's terminal."""
+        if number == signal.SIGHUP:
+            terminal.close()
+        else:
+            process.send_signal(number)
+
+    follow_window_size(asyncio.get_running_loop(), process)
+    with RawTerminal(0) if options.interactive else nullcontext():
+        output = asyncio.ensure_future(pump_output(process.stdout, 1))
+        typing = asyncio.ensure_future(pump_input(0, terminal)) if options.interactive else None
+        try:
+            with _signals_sent_to(process, signaled):
+                status = await _status(process, options.timeout)
+            # The terminal ends with the program that leads its session, and its output when it is all out.
+            await output
             return status
+        finally:
+            for pump in filter(None, (output, typing)):
+                pump.cancel()
+
+
+@contextmanager
+def _signals_sent_to(process: Process, send: Callable[[int], None]) -> Iterator[None]:
+    """Pass the host's signals to the program while it runs; afterwards they mean us, as by default."""
+
+    def pass_on(number: int) -> None:
+        if process.returncode is None:
+            send(number)
+
+    loop = asyncio.get_running_loop()
+    for number in FORWARDED:
+        loop.add_signal_handler(number, pass_on, number)
+    try:
+        yield
     finally:
-        await asyncio.wait([output], timeout=DRAIN)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        for number in FORWARDED:
+            loop.remove_signal_handler(number)
 
 
 async def _status(process: Process, timeout: float | None) -> int:
