@@ -147,7 +147,7 @@ async def _collect(thread: Thread) -> list[Handler]:
     while (delivery := thread.next_delivery()) is not None:
         if isinstance(delivery, Handler):
             handlers.append(delivery)
-            if len(handlers) == FRAMES:  # the rest is delivered when the first of them begins
+            if len(handlers) == FRAMES:
                 break
         elif isinstance(delivery, Stop):
             await thread.wait_until_continued()
@@ -164,6 +164,8 @@ def _answer(thread: Thread, result: int, handlers: list[Handler], cut: Restart |
     for position, handler in enumerate(handlers):
         again = position == 0 and cut is not None and restart_result(cut, handler)
         _frame(guest, handler, again)
+    if len(handlers) == FRAMES:
+        guest.call_in()  # for the signals that did not fit
     guest.complete(result, shared.CQ_RETRY if cut is not None and not handlers else 0)
 
 

@@ -413,11 +413,15 @@ class GuestThread:
             return
         if self.on_kick is not None and self.on_kick():
             return
-        offset = self._base + shared.SLOT_KICK
-        self._memory[offset : offset + 4] = shared.WORD.pack(1)
+        self.call_in()
         # Orders are carried out at once and then it comes in; a signal would only make the host repeat a clone.
         if self.host.host_pid and not self._ordered:
             lib.kick_thread(self.host.host_pid, self.host_tid, KICK_SIGNAL)
+
+    def call_in(self) -> None:
+        """Have the thread come in before it runs guest code again; without effect on what it runs now."""
+        offset = self._base + shared.SLOT_KICK
+        self._memory[offset : offset + 4] = shared.WORD.pack(1)
 
     def clear_kick(self) -> None:
         """The thread has come in."""
