@@ -53,7 +53,10 @@ static const struct instruction filter[] = {
 	ALLOWED(SYS_rt_sigreturn),
 	ALLOWED(SYS_futex),
 	EQUAL(SYS_write, 0, 4), ARG_LOW(0), AT_LEAST(2, 1, 0), ALLOW, DENY, /* the socket and the doorbell */
-	ALLOWED(SYS_mmap), ALLOWED(SYS_munmap), ALLOWED(SYS_mprotect), ALLOWED(SYS_mremap), ALLOWED(SYS_madvise),
+	/* Shared memory without a file would live beyond every account, huge pages are the host's to give. */
+	EQUAL(SYS_mmap, 0, 6), ARG_LOW(3), ANY_BIT(0x40000 /* HUGETLB */, 3, 0), ANY_BIT(0x20 /* ANONYMOUS */, 0, 1),
+	ANY_BIT(1 /* SHARED */, 1, 0), ALLOW, DENY,
+	ALLOWED(SYS_munmap), ALLOWED(SYS_mprotect), ALLOWED(SYS_mremap), ALLOWED(SYS_madvise),
 	ALLOWED(SYS_msync), ALLOWED(SYS_mincore), ALLOWED(SYS_mlock), ALLOWED(SYS_munlock), ALLOWED(SYS_mlock2),
 	ALLOWED(SYS_sched_yield), ALLOWED(SYS_nanosleep), ALLOWED(SYS_clock_nanosleep),
 	ALLOWED(SYS_sigaltstack), ALLOWED(SYS_exit), ALLOWED(SYS_exit_group), ALLOWED(324 /* membarrier */),

@@ -2,7 +2,7 @@
  * identity or its own sleep; with the grant taken away the same call is submitted like any other. */
 #include "shim.h"
 
-enum { MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2 };
+enum { MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2, MAP_TYPE = 15, MAP_HUGETLB = 0x40000 };
 enum { SYS_membarrier = 324 };
 enum { ARCH_SET_GS = 0x1001, ARCH_GET_GS = 0x1004 };
 
@@ -98,7 +98,7 @@ static int memory(u32 number, const u64 *args, long *result)
 		*result = brk(args[0]);
 		return 1;
 	case SYS_mmap:
-		if (!(args[3] & MAP_ANONYMOUS))
+		if (!(args[3] & MAP_ANONYMOUS) || (args[3] & MAP_TYPE) != MAP_PRIVATE || args[3] & MAP_HUGETLB)
 			return 0;
 		if ((args[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && touches_shim(args[0], args[1])) {
 			*result = -ENOMEM;

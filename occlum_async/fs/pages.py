@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 
 from ..abi.errors import SyscallError
 
@@ -27,6 +28,12 @@ def pages_of(size: int) -> int:
     return (size + PAGE - 1) // PAGE
 
 
+def max_descriptors() -> int:
+    """How many memfds one LibOS may have: a quarter of what the kernel may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(64, soft // 4)
+
+
 class Quota:
     """What file systems may hold in memory: ``pages`` and ``inodes``; None is without limit.
 
@@ -35,6 +42,9 @@ class Quota:
 
     def __init__(self, size: int | None = None, inodes: int | None = None, parent: Quota | None = None) -> None:
         self.parent = parent
+        self.root: Quota = self if parent is None else parent.root
+        self.mapped: set[Pages] = set()  # of the root: files that guests may have mapped, whatever became of the names
+        self.descriptors = 0  # of the root: how many files are memfds
         self.pages = None if size is None else pages_of(size)
         self.inodes = inodes
         self.pages_used = 0
@@ -61,7 +71,15 @@ class Quota:
         """Charge one inode; ENOSPC."""
         if self.inodes is not None and self.inodes_used >= self.inodes:
             raise SyscallError(errno.ENOSPC)
+        if self.parent is not None:
+            self.root.charge(1)  # about what the kernel itself needs for one
         self.inodes_used += 1
+
+    def release_inode(self) -> None:
+        """An inode is gone."""
+        self.inodes_used -= 1
+        if self.parent is not None:
+            self.root.settle(-1)
 
 
 class Pages:
@@ -79,6 +97,7 @@ class Pages:
     def __del__(self) -> None:
         self.quota.settle(-self.charged)
         if self.fd >= 0:
+            self.quota.root.descriptors -= 1
             os.close(self.fd)
 
     def _charge(self, pages: int) -> None:
@@ -95,6 +114,9 @@ class Pages:
     def promote(self) -> int:
         """Become a memfd, if not one yet; the host's fd (ours, readable and writable)."""
         if self.small is not None:
+            root = self.quota.root
+            if root.descriptors >= max_descriptors():
+                raise SyscallError(errno.ENFILE)
             try:
                 fd = os.memfd_create("ramfs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             except OSError as error:
@@ -102,6 +124,7 @@ class Pages:
             if self.small:
                 os.pwrite(fd, self.small, 0)
             self.fd, self.small = fd, None
+            root.descriptors += 1
         return self.fd
 
     def read(self, size: int, offset: int) -> bytes:
@@ -224,6 +247,7 @@ class Pages:
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
         """See ``File.mapping``."""
         fd = self.promote()
+        self.quota.root.mapped.add(self)
         if shared and writable:
             return fd, False
         return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), True

@@ -94,7 +94,7 @@ class RamInode(Inode):
 
     def __del__(self) -> None:
         if self.charged:
-            self.fs.quota.inodes_used -= 1
+            self.fs.quota.release_inode()
 
     def _touch(self) -> None:
         self.mtime = self.ctime = time.time_ns()

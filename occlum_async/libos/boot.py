@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import pkgutil
+import resource
 
 from .. import syscalls
 from ..abi import shared
@@ -48,9 +49,16 @@ def declare_syscalls() -> None:
         importlib.import_module(f"{syscalls.__name__}.{module.name}")
 
 
+def _raise_file_limit() -> None:
+    """Every guest costs the kernel some descriptors; the soft limit is often meant for programs that use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def boot(config: Config, spec: rootfs.RootSpec) -> Machine:
     """Bring a LibOS up. ``HostUnsupported`` and ``ConfigError`` say what is in the way."""
     declare_syscalls()
+    _raise_file_limit()
     scheduler = Scheduler(asyncio.get_running_loop())
     config.cpus = len(os.sched_getaffinity(0))
     kernel = Kernel(scheduler, config)

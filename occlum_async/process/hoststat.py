@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..abi import shared
@@ -93,6 +94,22 @@ def mappings(pid: int) -> list[Mapping]:
             )
         )  # fmt: skip
     return result
+
+
+def files_held(pid: int) -> set[tuple[int, int]]:
+    """Device and inode of every file that a host process has mapped or open; nothing of it is left out."""
+    held = set()
+    for line in _read(f"/proc/{pid}/maps").splitlines():
+        fields = line.split(maxsplit=5)
+        if len(fields) > 4 and fields[4] != b"0":
+            major, _, minor = fields[3].partition(b":")
+            held.add((makedev(int(major, 16), int(minor, 16)), int(fields[4])))
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                status = os.stat(f"/proc/{pid}/fd/{name}")
+                held.add((status.st_dev, status.st_ino))
+    return held
 
 
 def parent_of(pid: int) -> int:

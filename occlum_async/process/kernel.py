@@ -19,6 +19,7 @@ from .jobs import Jobs
 from .limits import UserAccounts
 from .process import Process
 from .sessions import ProcessGroup, Session
+from .sharedmemory import SharedMemory
 from .signals import SigAction
 from .table import MAX_TASKS, ProcessTable
 from .thread import Thread
@@ -98,6 +99,7 @@ class Kernel:
         self.supervisor: Any = None
         self.images = ImageCache()
         self.file_memory = Quota(self.config.memory)  # what all file systems in memory share
+        self.shared_memory = SharedMemory(self.file_memory)
         self.init: Process
 
     def create_init(self, files: FdTable, fs: FsContext) -> Process:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.25  # seconds
+MAX_INTERVAL = 1.0
 MAX_SHARE = 0.01  # of a core that looking may cost
 OOM_ADJUST_RANGE = 1000
 
@@ -44,13 +45,19 @@ class MemoryWatch:
             await asyncio.sleep(pause)
             before = time.monotonic()
             self._look()
-            pause = max(INTERVAL, (time.monotonic() - before) / MAX_SHARE)
+            pause = min(MAX_INTERVAL, max(INTERVAL, (time.monotonic() - before) / MAX_SHARE))
 
     def _look(self) -> None:
-        limit = self._kernel.config.memory
-        usage = {process: self._private(process) for process in self._kernel.processes if process.memory is not None}
-        if sum(usage.values()) + self._kernel.file_memory.pages_used * PAGE > limit and usage:
-            victim = max(usage, key=lambda process: self._badness(process, usage[process], limit))
+        kernel = self._kernel
+        limit = kernel.config.memory
+        usage = {process: self._private(process) for process in kernel.processes if process.memory is not None}
+        shared = kernel.shared_memory.measure()
+        over = sum(usage.values()) + kernel.file_memory.pages_used * PAGE > limit
+        if kernel.supervisor is not None:
+            kernel.shared_memory.collect(kernel.supervisor.hosts, over)
+            over = sum(usage.values()) + kernel.file_memory.pages_used * PAGE > limit
+        if over and usage:
+            victim = max(usage, key=lambda process: self._badness(process, usage[process] + shared[process], limit))
             log.warning("out of memory: killing process %d (%s)", victim.pid, victim.name.decode(errors="replace"))
             sending.send_to_process(victim, SigInfo.kernel(SIGKILL))
 

@@ -29,9 +29,9 @@ HELLO_TIMEOUT = 10.0  # seconds
 class Strays:
     """Looks for strays, only while something could have become one."""
 
-    def __init__(self, supervisor: Supervisor, timeout: float = HELLO_TIMEOUT) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._timeout = timeout
+        self._timeout = HELLO_TIMEOUT
         self._timer: asyncio.TimerHandle | None = None
         self.killed = 0
 

@@ -6,6 +6,7 @@ import array
 import errno
 import logging
 import os
+import resource
 import socket
 import subprocess
 from collections import deque
@@ -28,6 +29,8 @@ from .submissions import Submissions
 log = logging.getLogger(__name__)
 
 POOL = 2  # stubs kept ready for exec
+FILES_EACH = 3  # descriptors that a guest costs the kernel: guests together get half of what it may open
+GUEST_FILES = 32  # descriptors that a guest may have: it has two, and some for a moment
 START_TIMEOUT = 10.0
 CLONE_PARENT = 0x8000
 _SECCOMP_FAILED = 108  # the zygote's exit status, see native/shim/guest.c
@@ -89,6 +92,7 @@ class Supervisor:
             env=dict[str, str](), cwd="/",
         )  # fmt: skip
         theirs.close()
+        resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (GUEST_FILES, GUEST_FILES))
         page = self.submissions.read_only_page()
         self._send([self.submissions.doorbell, channel.fd, channel.guest_socket.fileno(), page])
         os.close(page)
@@ -155,6 +159,8 @@ class Supervisor:
         Raises ``SyscallError`` when the host refuses.
         """
         try:
+            if len(self.hosts) * FILES_EACH > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2:
+                raise SyscallError(errno.EAGAIN)
             channel = Channel()
         except OSError:
             raise SyscallError(errno.EAGAIN) from None

@@ -1,4 +1,4 @@
-"""Memory that is not the guest's alone: mappings of files. What is anonymous the shim does by itself."""
+"""Memory that is not the guest's alone: mappings of files, shared memory. What is private the shim does by itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from ..abi.marshal import Address, Fd, Int, Long, Size, UInt
 from ..fs.mount import MS_NOEXEC
 from ..fs.regular import PathFile, PlacedFile
 from ..io.file import File
+from ..io.memdev import ZeroFile
 from ..process.guest import GuestThread
 from ..process.thread import Thread
 from .table import syscall
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_TYPE = 1, 2, 3, 15
-MAP_FIXED, MAP_ANONYMOUS, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x100000
+MAP_FIXED, MAP_ANONYMOUS, MAP_HUGETLB, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x40000, 0x100000
 # Flags that have no meaning for a file here, or only one that a host would have to grant.
 _PASSED = MAP_FIXED | MAP_FIXED_NOREPLACE | 0x100 | 0x4000 | 0x8000 | 0x10000 | 0x20000
 PAGE = 4096
@@ -28,17 +29,24 @@ async def mmap(
     kind = flags & MAP_TYPE
     if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE) or not length or offset % PAGE or offset < 0:
         raise SyscallError(errno.EINVAL)
-    file = thread.files.get(fd)
     shared = kind != MAP_PRIVATE
-    _check_rights(file, shared, protection)
     guest = thread.guest
     if not isinstance(guest, GuestThread):
         raise SyscallError(errno.ENODEV)
-    host_fd, ours = file.mapping(shared, shared and file.writable)
-    if file.location is not None:
-        guest.host.supervisor.names.note(host_fd, file.location)
+    file = None if flags & MAP_ANONYMOUS else thread.files.get(fd)
+    if file is not None:
+        _check_rights(file, shared, protection)
+    if file is None or (shared and type(file) is ZeroFile):
+        if not shared or flags & MAP_HUGETLB:
+            raise SyscallError(errno.ENOMEM)  # private memory is the shim's, huge pages there are none
+        host_fd, ours, offset = thread.kernel.shared_memory.anonymous(length), False, 0
+    else:
+        host_fd, ours = file.mapping(shared, shared and file.writable)
+        if file.location is not None:
+            guest.host.supervisor.names.note(host_fd, file.location)
     kept = (MAP_SHARED if shared else MAP_PRIVATE) | flags & _PASSED
-    return await guest.map_descriptor(address, length, protection, kept, host_fd, offset, ours)
+    with thread.kernel.shared_memory.mapping(host_fd, thread.process):
+        return await guest.map_descriptor(address, length, protection, kept, host_fd, offset, ours)
 
 
 def _check_rights(file: File, shared: bool, protection: int) -> None:
