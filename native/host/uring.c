@@ -4,6 +4,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct uring {
@@ -12,6 +13,11 @@ struct uring {
     /* Completions of others that uring_start met on its way; uring_take returns them first. */
     struct uring_completion *aside;
     unsigned aside_first, aside_count, aside_limit;
+    /* Buffers that receiving operations choose from: their ring, then their memory, in one mapping. */
+    struct io_uring_buf_ring *buffers;
+    char *memory;
+    unsigned buffer_count, buffer_size;
+    size_t mapping_size;
 };
 
 static int open_ring(struct uring *ring, unsigned entries, unsigned completions)
@@ -70,6 +76,8 @@ struct uring *uring_open(unsigned entries, unsigned completions, int *error)
 void uring_close(struct uring *ring)
 {
     io_uring_queue_exit(&ring->ring);
+    if (ring->buffers)
+        munmap(ring->buffers, ring->mapping_size);
     if (ring->event >= 0)
         close(ring->event);
     free(ring->aside);
@@ -97,6 +105,55 @@ int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32
     sqe->rw_flags = (int)flags; /* one place in the union of all flags: poll, fsync, open, cancel */
     sqe->user_data = number;
     return 0;
+}
+
+int uring_queue_socket(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
+                       uint32_t flags, uint16_t priority, int select, uint64_t number)
+{
+    int result = uring_queue(ring, opcode, fd, address, length, offset, flags, number);
+    if (result < 0)
+        return result;
+    /* The entry that was queued last: nothing is submitted between the two. */
+    struct io_uring_sqe *sqe = &ring->ring.sq.sqes[(ring->ring.sq.sqe_tail - 1) & *ring->ring.sq.kring_mask];
+    sqe->ioprio = priority;
+    if (select)
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+    return 0;
+}
+
+int uring_provide(struct uring *ring, unsigned count, unsigned size)
+{
+    size_t head = (count * sizeof(struct io_uring_buf) + 4095) & ~(size_t)4095;
+    size_t total = head + (size_t)count * size;
+    void *mapping = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping == MAP_FAILED)
+        return -errno;
+    struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)mapping, .ring_entries = count};
+    int result = io_uring_register_buf_ring(&ring->ring, &registration, 0);
+    if (result < 0) {
+        munmap(mapping, total);
+        return result;
+    }
+    ring->buffers = mapping;
+    ring->memory = (char *)mapping + head;
+    ring->buffer_count = count;
+    ring->buffer_size = size;
+    ring->mapping_size = total;
+    for (unsigned id = 0; id < count; id++)
+        uring_return(ring, id);
+    return 0;
+}
+
+char *uring_buffer(const struct uring *ring, unsigned id)
+{
+    return id < ring->buffer_count ? ring->memory + (size_t)id * ring->buffer_size : NULL;
+}
+
+void uring_return(struct uring *ring, unsigned id)
+{
+    io_uring_buf_ring_add(ring->buffers, uring_buffer(ring, id), ring->buffer_size, (unsigned short)id,
+                          io_uring_buf_ring_mask(ring->buffer_count), 0);
+    io_uring_buf_ring_advance(ring->buffers, 1);
 }
 
 int uring_submit(struct uring *ring)

@@ -30,6 +30,18 @@ int uring_event(const struct uring *ring);
 int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
                 uint32_t flags, uint64_t number);
 
+/* Queue one operation of a socket. priority holds the operation's own flags (IORING_RECV_MULTISHOT...); with
+ * select it takes its memory from the provided buffers. */
+int uring_queue_socket(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
+                       uint32_t flags, uint16_t priority, int select, uint64_t number);
+
+/* Give the kernel count buffers (a power of two) of size bytes to receive into. 0 or a negative errno. */
+int uring_provide(struct uring *ring, unsigned count, unsigned size);
+
+/* The buffer that a completion names, NULL when there is none of that number; and giving it back. */
+char *uring_buffer(const struct uring *ring, unsigned id);
+void uring_return(struct uring *ring, unsigned id);
+
 /* Hand over everything queued. The number handed over, or a negative errno. */
 int uring_submit(struct uring *ring);
 

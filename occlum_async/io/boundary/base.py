@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from ...sched.strand import Scheduler
 from .calls import RESOLVE_CONFINED, HostCalls
+from .network import HostNetwork
 
 # The most bytes that one operation moves: a longer request is answered in part, as a pipe would.
 MAX_TRANSFER = 1 << 20
@@ -55,6 +56,11 @@ class Boundary(HostCalls, ABC):
     @abstractmethod
     async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
         """fallocate(2)."""
+
+    @property
+    @abstractmethod
+    def network(self) -> HostNetwork:
+        """The host's sockets."""
 
     def turn(self) -> bool:
         """Hand over what is queued and take what is complete; True if anything was.

@@ -10,16 +10,18 @@ class Counters:
 
     An *exit* is one entry into the host, whatever it carries; a *submission* is one operation handed to an
     io_uring (several may share an exit). ``bytes_in`` came from the host, ``bytes_out`` went to it.
+    ``copies`` counts the bytes that were copied on their way between the host's memory and ours.
     ``refused`` counts the answers of the host that could not be true.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "exits", "operations", "refused", "submissions")
+    __slots__ = ("bytes_in", "bytes_out", "copies", "exits", "operations", "refused", "submissions")
 
     def __init__(self) -> None:
         self.exits = 0
         self.submissions = 0
         self.bytes_in = 0
         self.bytes_out = 0
+        self.copies = 0
         self.refused = 0
         self.operations: defaultdict[str, int] = defaultdict(int)
 

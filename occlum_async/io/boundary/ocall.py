@@ -15,6 +15,7 @@ from typing import Any
 from ...sched.strand import Scheduler, Strand
 from .base import MAX_TRANSFER, STREAM, Boundary
 from .calls import RESOLVE_CONFINED
+from .ocall_network import OcallNetwork
 
 # What a stream that polls as writable takes without blocking: a pipe PIPE_BUF bytes, a terminal less.
 PIPE_STEP = 4096
@@ -32,6 +33,14 @@ class OcallBoundary(Boundary):
         super().__init__(scheduler)
         # Who waits for a descriptor to become readable (False) or writable (True).
         self._waiting: dict[tuple[int, bool], dict[Strand, int]] = {}
+        self._network = OcallNetwork(self, self.loop)
+
+    @property
+    def network(self) -> OcallNetwork:
+        return self._network
+
+    def turn(self) -> bool:
+        return self._network.run_deferred()
 
     async def read(self, fd: int, size: int, offset: int = STREAM) -> bytes:
         size = min(size, MAX_TRANSFER)
@@ -104,6 +113,7 @@ class OcallBoundary(Boundary):
         self.allocate(fd, mode, offset, length)
 
     async def shutdown(self) -> None:
+        self._network.cancel_all()
         for fd, writing in list(self._waiting):
             self._forget(fd, writing)
 

@@ -18,7 +18,7 @@ import errno
 import importlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...abi.errors import Interrupted, SyscallError
@@ -26,6 +26,7 @@ from ...errors import HostUnsupported
 from ...sched.strand import Scheduler, Strand
 from .base import MAX_TRANSFER, STREAM, Boundary
 from .calls import RESOLVE_CONFINED
+from .uring_network import UringNetwork
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +52,12 @@ _CURRENT_POSITION = (1 << 64) - 1
 class Operation:
     """An operation under way: who waits for it, and the memory that it uses."""
 
-    __slots__ = ("done", "memory", "number", "result", "strand", "ticket")
+    __slots__ = ("done", "memory", "number", "result", "results", "strand", "ticket")
 
-    def __init__(self, number: int, memory: object) -> None:
+    def __init__(self, number: int, memory: object, results: Callable[[int, int], None] | None = None) -> None:
         self.number = number
+        # Called with each completion's result and flags, instead of a strand that waits for the only one.
+        self.results = results
         self.strand: Strand | None = None
         self.ticket = 0
         self.memory = memory
@@ -98,8 +101,33 @@ class UringBoundary(Boundary):
         self._number = 0
         self._flush_scheduled = False
         self._writes_at_once = True
+        self._taking = False
+        self._network: UringNetwork | None = None
         self._event = self._lib.uring_event(self._ring)
         self.loop.add_reader(self._event, self._on_event)
+
+    # What the network's part of the ring uses.
+
+    @property
+    def ring(self) -> Any:
+        """The ring itself."""
+        return self._ring
+
+    @property
+    def lib(self) -> Any:
+        """The functions and numbers of the cffi module."""
+        return self._lib
+
+    @property
+    def ffi(self) -> Any:
+        """The cffi module's memory."""
+        return self._ffi
+
+    @property
+    def network(self) -> UringNetwork:
+        if self._network is None:
+            self._network = UringNetwork(self)
+        return self._network
 
     # -- operations --------------------------------------------------------------
 
@@ -267,17 +295,44 @@ class UringBoundary(Boundary):
         if error < 0:
             raise SyscallError(-error)
         self._pending[number] = operation = Operation(number, memory)
-        self._flush_later()
+        self.flush_later()
         return operation
 
-    def _flush_later(self) -> None:
+    def queue_socket(
+        self, name: str, code: int, fd: int, results: Callable[[int, int], None], *, address: int = 0, length: int = 0,
+        offset: int = 0, flags: int = 0, priority: int = 0, select: bool = False, memory: object = None,
+    ) -> Operation:  # fmt: skip
+        """Queue an operation of a socket; each of its completions goes to ``results``."""
+        self.counters.submissions += 1
+        self.counters.operations[name] += 1
+        self._number = number = self._number + 1
+        error = self._lib.uring_queue_socket(
+            self._ring, code, fd, address, length, offset, flags, priority, select, number
+        )
+        if error < 0:
+            raise SyscallError(-error)
+        self._pending[number] = operation = Operation(number, memory, results)
+        self.flush_later()
+        return operation
+
+    def queue_cancel(self, operation: Operation) -> None:
+        """Ask for the end of an operation; it ends with a completion of its own."""
+        if not operation.done and self._ring is not None:
+            self._queue("cancel", self._lib.IORING_OP_ASYNC_CANCEL, -1, operation.number, 0, 0, 0, None)
+
+    def flush_later(self) -> None:
+        """Let what is queued leave at the end of this turn."""
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._ring is None or not self._lib.uring_queued(self._ring):
+        if self._ring is None:
+            return
+        if self._network is not None:
+            self._network.run_deferred()
+        if not self._lib.uring_queued(self._ring):
             return
         self.counters.exits += 1
         result = self._lib.uring_submit(self._ring)
@@ -303,25 +358,42 @@ class UringBoundary(Boundary):
         self._take()
 
     def turn(self) -> bool:
-        if self._lib.uring_queued(self._ring):
+        if self._ring is None:
+            return False
+        if self._flush_scheduled:
             self._flush()
         return self._take() > 0
 
     def _take(self) -> int:
         """Take every completion there is and let its strand go on."""
+        if self._taking:  # called by what takes a result: the loop below goes on with what is new, in order
+            return 0
         taken = 0
-        while count := self._lib.uring_take(self._ring, self._completions, TAKE):
-            taken += count
-            for index in range(count):
-                completion = self._completions[index]
-                self._complete(completion.number, completion.result)
+        self._taking = True
+        try:
+            while count := self._lib.uring_take(self._ring, self._completions, TAKE):
+                taken += count
+                for index in range(count):
+                    completion = self._completions[index]
+                    self._complete(completion.number, completion.result, completion.flags)
+        finally:
+            self._taking = False
         return taken
 
-    def _complete(self, number: int, result: int) -> None:
-        operation = self._pending.pop(number, None)
+    def _complete(self, number: int, result: int, flags: int = 0) -> None:
+        operation = self._pending.get(number)
         if operation is None:
             self.refuse("io_uring", f"completion of the unknown operation {number}")
             return
+        if operation.results is not None:
+            results = operation.results
+            if not flags & self._lib.IORING_CQE_F_MORE:
+                del self._pending[number]
+                operation.done = True
+                operation.results = operation.memory = None
+            results(result, flags)
+            return
+        del self._pending[number]
         operation.result = result
         operation.done = True
         if operation.strand is not None:
@@ -367,6 +439,8 @@ class UringBoundary(Boundary):
     async def shutdown(self) -> None:
         if self._ring is None:
             return
+        if self._network is not None:
+            self._network.cancel_all()
         flags = self._lib.IORING_ASYNC_CANCEL_ALL | self._lib.IORING_ASYNC_CANCEL_ANY
         if self._pending:
             self._start("cancel", self._lib.IORING_OP_ASYNC_CANCEL, -1, 0, 0, 0, flags, None)

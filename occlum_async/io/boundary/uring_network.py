@@ -1,0 +1,249 @@
+"""The host's network over the io_uring: operations that repeat are submitted once, and leave in batches.
+
+Received bytes come in buffers that were provided beforehand and are given back as soon as they are copied, so an
+idle connection costs no memory and a busy one no submission. Everything that is started during a turn of the event
+loop leaves in one exit at its end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...abi.errors import SyscallError
+from ...abi.socket import MSG_NOSIGNAL, MSG_WAITALL, SOCKADDR_IN6
+from ...errors import HostUnsupported
+from .network import (
+    MSG_ZEROCOPY,
+    TRANSIENT,
+    Accepted,
+    Arrived,
+    Connected,
+    HostNetwork,
+    Pending,
+    Piece,
+    Received,
+    Sent,
+    contained,
+)
+
+if TYPE_CHECKING:
+    from .uring import Operation, UringBoundary
+
+BUFFERS = 64  # a power of two
+# Holds the largest UDP datagram with its header and its sender's address.
+BUFFER_SIZE = 66 << 10
+
+Results = Callable[[int, int], None]
+
+
+class RingPending(Pending):
+    """An operation of the ring.
+
+    A repeating one has ``resubmit``, which starts it again where the host ended it for a reason of its own (no
+    buffer, a full completion queue). What is over refers to nothing any more: a cycle of memory that the host was
+    lent must not be left to the garbage collector.
+    """
+
+    __slots__ = ("cancelled", "network", "operation", "over", "resubmit")
+
+    def __init__(self, network: UringNetwork, start: Callable[[], Operation], repeats: bool = False) -> None:
+        self.network = network
+        self.cancelled = self.over = False
+        self.resubmit = start if repeats else None
+        self.operation: Operation | None = start()
+
+    def cancel(self) -> None:
+        if self.operation is not None and not self.cancelled:
+            self.cancelled = True
+            self.network.boundary.queue_cancel(self.operation)
+
+    def finish(self) -> None:
+        """The last completion was taken."""
+        self.over = True
+        self.operation = self.resubmit = None
+
+    def ended(self, error: int) -> int:
+        """The host ended a repeating one with ``error`` (0: without). What to tell, or 0 when it goes on."""
+        if self.cancelled:
+            self.finish()
+            return error or errno.ECANCELED
+        if error in (0, errno.ENOBUFS, errno.EINTR, errno.EAGAIN) and self.resubmit is not None:
+            self.operation = self.resubmit()
+            return 0
+        self.finish()
+        return error
+
+
+class UringNetwork(HostNetwork):
+    """Sockets of the host behind a ring."""
+
+    def __init__(self, boundary: UringBoundary) -> None:
+        super().__init__(boundary)
+        self.boundary = boundary
+        self._lib, self._ffi = boundary.lib, boundary.ffi
+        error = self._lib.uring_provide(boundary.ring, BUFFERS, BUFFER_SIZE)
+        if error < 0:
+            raise HostUnsupported(f"the host's io_uring has no buffer rings ({os.strerror(-error)})", "it needs Linux 6.0")
+        lib = self._lib
+        self._more, self._selected, self._notification = lib.IORING_CQE_F_MORE, lib.IORING_CQE_F_BUFFER, lib.IORING_CQE_F_NOTIF
+        self._shift = lib.IORING_CQE_BUFFER_SHIFT
+        # One header serves all repeated receives of datagrams: the host only reads the sizes in it.
+        self._datagram_head = self._ffi.new("struct msghdr *", {"msg_namelen": SOCKADDR_IN6})
+        self._head_size = self._ffi.sizeof("struct io_uring_recvmsg_out")
+
+    def _address(self, memory: Any) -> int:
+        return int(self._ffi.cast("uintptr_t", memory))
+
+    def _start(self, name: str, code: int, fd: int, results: Results, **more: Any) -> Operation:
+        return self.boundary.queue_socket(name, code, fd, results, **more)
+
+    # -- operations ------------------------------------------------------------------
+
+    def connect(self, fd: int, address: bytes, connected: Connected) -> Pending:
+        memory = self._ffi.from_buffer(address)
+
+        def results(result: int, flags: int) -> None:
+            pending.finish()
+            contained("connect", connected, -result if result < 0 else 0)
+
+        pending = RingPending(self, lambda: self._start(
+            "connect", self._lib.IORING_OP_CONNECT, fd, results, address=self._address(memory), offset=len(address),
+            memory=(memory, address),
+        ))  # fmt: skip
+        return pending
+
+    def accept(self, fd: int, accepted: Accepted) -> Pending:
+        def results(result: int, flags: int) -> None:
+            if result >= 0:
+                try:
+                    contained("accept", accepted, self._checked_fd(result), 0)
+                except SyscallError:
+                    result = -errno.EAGAIN
+            if not flags & self._more:
+                code = 0 if -result in TRANSIENT else max(0, -result)
+                if error := pending.ended(code):
+                    contained("accept", accepted, -1, error)
+
+        pending = RingPending(self, lambda: self._start(
+            "accept", self._lib.IORING_OP_ACCEPT, fd, results, flags=int(socket.SOCK_CLOEXEC),
+            priority=self._lib.IORING_ACCEPT_MULTISHOT,
+        ), repeats=True)  # fmt: skip
+        return pending
+
+    def receive(self, fd: int, received: Received) -> Pending:
+        def results(result: int, flags: int) -> None:
+            if result > 0:
+                data = self._take_buffer(result, flags)
+                if data is None:
+                    result = -errno.EIO
+                    pending.cancel()
+                else:
+                    contained("receive", received, data, 0)
+            if flags & self._more:
+                return
+            if result == 0:
+                pending.finish()
+                contained("receive", received, b"", 0)
+            elif error := pending.ended(max(0, -result)):
+                contained("receive", received, b"", error)
+
+        pending = RingPending(self, lambda: self._start(
+            "recv", self._lib.IORING_OP_RECV, fd, results, priority=self._lib.IORING_RECV_MULTISHOT, select=True,
+        ), repeats=True)  # fmt: skip
+        return pending
+
+    def receive_datagrams(self, fd: int, arrived: Arrived) -> Pending:
+        def results(result: int, flags: int) -> None:
+            if result >= 0 and flags & self._selected:
+                data = self._take_buffer(result, flags)
+                datagram = None if data is None else self._parse_datagram(data)
+                if datagram is not None:
+                    contained("receive", arrived, datagram, 0)
+            if not flags & self._more and (error := pending.ended(max(0, -result))):
+                contained("receive", arrived, None, error)
+
+        pending = RingPending(self, lambda: self._start(
+            "recvmsg", self._lib.IORING_OP_RECVMSG, fd, results, address=self._address(self._datagram_head), length=1,
+            priority=self._lib.IORING_RECV_MULTISHOT, select=True, memory=self._datagram_head,
+        ), repeats=True)  # fmt: skip
+        return pending
+
+    def send(self, fd: int, pieces: Sequence[Piece], sent: Sent, flags: int = 0) -> Pending:
+        size = sum(map(len, pieces))
+        count = 0
+
+        def results(result: int, completion: int) -> None:
+            # With MSG_ZEROCOPY the result comes first, and a notification when the memory is free again.
+            nonlocal count
+            if not completion & self._notification:
+                count = result
+            if completion & self._more:
+                return
+            pending.finish()
+            if count > size:
+                self.calls.refuse("send", count)
+                count = -errno.EIO
+            self.counters.bytes_out += max(0, count)
+            contained("send", sent, max(0, count), max(0, -count))
+
+        code, where, length, memory = self._message(pieces, bool(flags & MSG_ZEROCOPY))
+        flags = flags & ~MSG_ZEROCOPY | MSG_WAITALL | MSG_NOSIGNAL
+        pending = RingPending(self, lambda: self._start(
+            "send", code, fd, results, address=where, length=length, flags=flags, memory=(memory, pieces),
+        ))  # fmt: skip
+        return pending
+
+    def _message(self, pieces: Sequence[Piece], zero_copy: bool) -> tuple[int, int, int, object]:
+        """How to send the pieces: the operation, its address and length, and the memory to keep."""
+        lib, ffi = self._lib, self._ffi
+        memory = [ffi.from_buffer(piece) for piece in pieces]
+        if len(pieces) == 1:
+            code = lib.IORING_OP_SEND_ZC if zero_copy else lib.IORING_OP_SEND
+            return code, self._address(memory[0]), len(pieces[0]), memory
+        vector = ffi.new("struct iovec[]", [(part, len(part)) for part in memory])
+        head = ffi.new("struct msghdr *", {"msg_iov": vector, "msg_iovlen": len(pieces)})
+        return lib.IORING_OP_SENDMSG, self._address(head), 1, (memory, vector, head)
+
+    def close(self, fd: int) -> None:
+        def results(result: int, flags: int) -> None:
+            if result < 0:
+                self.calls.close(fd)
+
+        self._start("close", self._lib.IORING_OP_CLOSE, fd, results)
+
+    # -- what the host has put into a buffer ----------------------------------------------
+
+    def _take_buffer(self, size: int, flags: int) -> bytes | None:
+        """The first ``size`` bytes of the buffer that a completion names; None when that can't be true."""
+        number = flags >> self._shift
+        buffer = self._lib.uring_buffer(self.boundary.ring, number) if flags & self._selected else self._ffi.NULL
+        if buffer == self._ffi.NULL or size > BUFFER_SIZE:
+            self.calls.refuse("recv", (size, flags))
+            return None
+        data: bytes = self._ffi.buffer(buffer, size)[:]
+        self._lib.uring_return(self.boundary.ring, number)
+        self.counters.bytes_in += size
+        self.counters.copies += size
+        return data
+
+    def _parse_datagram(self, data: bytes) -> Any:
+        """The datagram behind a ``struct io_uring_recvmsg_out`` and the sender's address."""
+        if len(data) < self._head_size:
+            self.calls.refuse("recvmsg", len(data))
+            return None
+        name_size = int.from_bytes(data[:4], "little")
+        payload_size = int.from_bytes(data[8:12], "little")
+        start = self._head_size + SOCKADDR_IN6
+        payload = data[start:]
+        if name_size > SOCKADDR_IN6 or payload_size < len(payload):
+            self.calls.refuse("recvmsg", (name_size, payload_size))
+            return None
+        self.counters.bytes_in -= len(data)  # counted with the datagram, without its head
+        return self._checked_datagram(payload, data[self._head_size : self._head_size + name_size])
+
+    def _flush_later(self) -> None:
+        self.boundary.flush_later()

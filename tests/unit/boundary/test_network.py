@@ -1,0 +1,247 @@
+"""The host's sockets through both boundaries: nothing is lost, nothing comes twice, whatever is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+
+import pytest
+
+from occlum_async.errors import HostUnsupported
+from occlum_async.io.boundary import Boundary, open_boundary
+from occlum_async.io.boundary.network import Datagram, reset_on_close
+from occlum_async.sched.strand import Scheduler
+
+
+@pytest.fixture(params=["uring", "ocall"])
+async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
+    try:
+        made = open_boundary(request.param, Scheduler(asyncio.get_running_loop()))
+    except HostUnsupported as error:
+        pytest.skip(str(error))
+    yield made
+    await made.shutdown()
+
+
+def address(port: int) -> bytes:
+    """127.0.0.1 and a port as a ``struct sockaddr``."""
+    return struct.pack("<H", socket.AF_INET) + struct.pack(">H4s8x", port, b"\x7f\0\0\x01")
+
+
+def port_of(name: bytes) -> int:
+    return int.from_bytes(name[2:4], "big")
+
+
+class Ear:
+    """Collects what a receive tells."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.error: int | None = None
+        self.pieces = 0
+        self.changed = asyncio.Event()
+
+    def __call__(self, data: bytes, error: int) -> None:
+        assert self.error is None, "a result after the last one"
+        self.data += data
+        self.pieces += bool(data)
+        if not data:
+            self.error = error
+        self.changed.set()
+
+    async def until(self, condition: object) -> None:
+        while not condition():  # type: ignore[operator]
+            self.changed.clear()
+            await asyncio.wait_for(self.changed.wait(), 10)
+
+
+def listener() -> socket.socket:
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    return sock
+
+
+async def connected(boundary: Boundary) -> tuple[int, socket.socket]:
+    """A host's descriptor, made through the boundary, and the other end."""
+    network = boundary.network
+    with listener() as other:
+        fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        network.connect(fd, address(other.getsockname()[1]), done.set_result)
+        assert await asyncio.wait_for(done, 10) == 0
+        peer, name = other.accept()
+        assert port_of(network.name(fd)) == name[1]
+        assert port_of(network.peer(fd)) == other.getsockname()[1]
+        return fd, peer
+
+
+async def test_connect_refused(boundary: Boundary) -> None:
+    with listener() as gone:
+        port = gone.getsockname()[1]
+    network = boundary.network
+    fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
+    done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    network.connect(fd, address(port), done.set_result)
+    assert await asyncio.wait_for(done, 10) == errno.ECONNREFUSED
+    network.close(fd)
+
+
+async def test_stream_is_whole_in_both_directions(boundary: Boundary) -> None:
+    fd, peer = await connected(boundary)
+    network = boundary.network
+    blob = os.urandom(3 << 20)
+    ear = Ear()
+    network.receive(fd, ear)
+    loop = asyncio.get_running_loop()
+
+    def answer() -> bytes:
+        peer.sendall(blob)
+        digest = hashlib.sha256()
+        left = len(blob)
+        while left:
+            piece = peer.recv(65536)
+            digest.update(piece)
+            left -= len(piece)
+        peer.shutdown(socket.SHUT_WR)
+        return digest.digest()
+
+    answering = loop.run_in_executor(None, answer)
+    done = 0
+    while done < len(blob):
+        pieces = [memoryview(blob)[done + at : done + at + 65536] for at in range(0, 1 << 20, 65536)]
+        pieces = [piece for piece in pieces if piece]
+        result: asyncio.Future[tuple[int, int]] = loop.create_future()
+        network.send(fd, pieces, lambda count, error, result=result: result.set_result((count, error)))  # type: ignore[misc]
+        count, error = await asyncio.wait_for(result, 10)
+        assert error == 0
+        done += count
+    assert await answering == hashlib.sha256(blob).digest()
+    await ear.until(lambda: ear.error is not None)
+    assert (ear.error, hashlib.sha256(ear.data).digest()) == (0, hashlib.sha256(blob).digest())
+    assert boundary.counters.bytes_in == boundary.counters.bytes_out == len(blob)
+    network.close(fd)
+    peer.close()
+
+
+async def test_cancelled_receive_keeps_what_came(boundary: Boundary) -> None:
+    fd, peer = await connected(boundary)
+    network = boundary.network
+    sent = b""
+    got = b""
+    for round in range(20):
+        ear = Ear()
+        pending = network.receive(fd, ear)
+        piece = bytes([round]) * (round * 100 + 1)
+        if round % 3:
+            await asyncio.sleep(0)
+        peer.sendall(piece)
+        sent += piece
+        if round % 2:
+            await asyncio.sleep(0)
+        pending.cancel()
+        pending.cancel()
+        await ear.until(lambda: ear.error is not None)
+        assert ear.error == errno.ECANCELED
+        assert pending.over
+        got += ear.data
+    ear = Ear()
+    network.receive(fd, ear)
+    peer.close()
+    await ear.until(lambda: ear.error is not None)
+    assert got + ear.data == sent
+    network.close(fd)
+
+
+async def test_accept_many(boundary: Boundary) -> None:
+    network = boundary.network
+    fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
+    network.bind(fd, address(0))
+    network.listen(fd, 100)
+    port = port_of(network.name(fd))
+    taken: list[int] = []
+    errors: list[int] = []
+    changed = asyncio.Event()
+
+    def accepted(new: int, error: int) -> None:
+        (errors if error else taken).append(error or new)
+        changed.set()
+
+    pending = network.accept(fd, accepted)
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
+    while len(taken) < 50:
+        changed.clear()
+        await asyncio.wait_for(changed.wait(), 10)
+    assert {port_of(network.peer(new)) for new in taken} == {client.getsockname()[1] for client in clients}
+    pending.cancel()
+    while not errors:
+        changed.clear()
+        await asyncio.wait_for(changed.wait(), 10)
+    assert errors == [errno.ECANCELED]
+    for client in clients:
+        client.close()
+    for new in [*taken, fd]:
+        network.close(new)
+
+
+async def test_datagrams(boundary: Boundary) -> None:
+    network = boundary.network
+    fd = network.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    network.bind(fd, address(0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        arrived: asyncio.Queue[tuple[Datagram | None, int]] = asyncio.Queue()
+        pending = network.receive_datagrams(fd, lambda datagram, error: arrived.put_nowait((datagram, error)))
+        for data in (b"one", b"", bytes(65507)):
+            other.sendto(data, ("127.0.0.1", port_of(network.name(fd))))
+            datagram, error = await asyncio.wait_for(arrived.get(), 10)
+            assert datagram is not None
+            assert (datagram.data, port_of(datagram.sender), error) == (data, other.getsockname()[1], 0)
+        assert network.send_datagram(fd, b"back", address(other.getsockname()[1])) == 4
+        assert other.recv(100) == b"back"
+        pending.cancel()
+        assert await asyncio.wait_for(arrived.get(), 10) == (None, errno.ECANCELED)
+    network.close(fd)
+
+
+async def test_urgent_byte_and_options(boundary: Boundary) -> None:
+    fd, peer = await connected(boundary)
+    network = boundary.network
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    done: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    network.send(fd, [b"!"], lambda count, error: done.set_result((count, error)), int(socket.MSG_OOB))
+    assert await asyncio.wait_for(done, 10) == (1, 0)
+    assert peer.recv(1) == b"!"
+    network.set_option(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY, struct.pack("<i", 1))
+    assert network.get_option(fd, socket.IPPROTO_TCP, socket.TCP_NODELAY, 4) == struct.pack("<i", 1)
+    reset_on_close(network, fd)
+    network.close(fd)
+    await asyncio.sleep(0)
+    boundary.turn()
+    with pytest.raises(ConnectionResetError):
+        peer.recv(1)
+    peer.close()
+
+
+async def test_a_turn_costs_one_exit(boundary: Boundary) -> None:
+    """Forty answers on forty connections leave the ring together; plain calls leave one by one."""
+    network = boundary.network
+    pairs = [socket.socketpair() for _ in range(40)]
+    for one, _ in pairs:
+        one.setblocking(boundary.name == "uring")
+    before = boundary.counters.exits
+    done: list[int] = []
+    for one, _ in pairs:
+        network.send(one.fileno(), [b"answer"], lambda count, error: done.append(count))
+    while len(done) < 40:
+        await asyncio.sleep(0)
+    assert boundary.counters.exits - before <= (2 if boundary.name == "uring" else 40)
+    assert all(other.recv(10) == b"answer" for _, other in pairs)
+    for pair in pairs:
+        for end in pair:
+            end.close()
