@@ -12,6 +12,15 @@ gc.disable()
 
 from .cli import main  # noqa: E402
 
+# Nothing of ours may get the number of a standard stream that whoever started us has closed.
+for fd in range(3):
+    with suppress(OSError):
+        os.fstat(fd)
+        continue
+    os.open(os.devnull, os.O_RDWR)
+sys.stdout = sys.stdout or os.fdopen(1, "w")
+sys.stderr = sys.stderr or os.fdopen(2, "w")
+
 status = main()
 for stream in (sys.stdout, sys.stderr):
     with suppress(OSError, ValueError):  # whoever read it has gone

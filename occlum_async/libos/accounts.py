@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..errors import ConfigError
 from ..fs.access import FileAccess
 from ..fs.credentials import Credentials
@@ -9,8 +11,15 @@ from ..fs.credentials import Credentials
 _ID_MAX = (1 << 32) - 2
 
 
-async def find_user(fs: FileAccess, user: str) -> Credentials:
-    """The credentials of "name", "uid", "name:group" or "uid:gid"; ``ConfigError`` for an unknown name."""
+class Account(NamedTuple):
+    """A user: what it may do, and its home directory ("/" for one that /etc/passwd does not know)."""
+
+    credentials: Credentials
+    home: str
+
+
+async def find_user(fs: FileAccess, user: str) -> Account:
+    """The account of "name", "uid", "name:group" or "uid:gid"; ``ConfigError`` for an unknown name."""
     name, colon, group = user.partition(":")
     passwd = await _entries(fs, "/etc/passwd")
     entry = next((e for e in passwd if len(e) > 3 and name in (e[0], e[2])), None)
@@ -18,16 +27,17 @@ async def find_user(fs: FileAccess, user: str) -> Credentials:
     if uid is None:
         raise ConfigError(f"--user: no user {name!r} in the LibOS's /etc/passwd", "use a uid, or a name that is there")
     groups = await _entries(fs, "/etc/group")
+    home = entry[5] if entry is not None and len(entry) > 5 and entry[5] else "/" if uid else "/root"
     gid = int(entry[3]) if entry is not None else 0
     if colon:
         found = next((int(g[2]) for g in groups if len(g) > 2 and g[0] == group), _number(group))
         if found is None:
             raise ConfigError(f"--user: no group {group!r} in the LibOS's /etc/group")
-        return Credentials.of(uid, found)
+        return Account(Credentials.of(uid, found), home)
     if entry is None:
-        return Credentials.of(uid, gid)
+        return Account(Credentials.of(uid, gid), home)
     more = tuple(int(g[2]) for g in groups if len(g) > 3 and entry[0] in g[3].split(","))
-    return Credentials.of(uid, gid, more)
+    return Account(Credentials.of(uid, gid, more), home)
 
 
 def _number(text: str) -> int | None:

@@ -39,10 +39,7 @@ from .rootfs import Bind, RootSpec
 from .sizes import parse_size
 from .terminal import QueueDriver, TerminalInput
 
-DEFAULT_ENV = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-}
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE = 2.0  # seconds that programs have to end when the LibOS closes
 Stdio = int | IO[Any] | None
 M = TypeVar("M", bound=Main)
@@ -53,7 +50,7 @@ class LibOS:
 
     ``rootfs``: a host folder that becomes /, read-only under a layer in memory (``rw``: written to itself); without it
     the host's programs are shown, read-only. ``binds`` and ``tmpfs`` mount more. ``env`` is every program's environment
-    on top of a PATH and a HOME. ``memory`` (bytes, or "512m") bounds guests and files in memory together, ``pids`` the
+    on top of a PATH and its user's HOME. ``memory`` (bytes, or "512m") bounds guests and files in memory together, ``pids`` the
     number of tasks. ``user`` is "name", "uid" or "uid:gid" of spawned programs, root of the LibOS by default.
     ``boundary``: "uring", "ocall" or "auto". ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers
     to (soft, hard). Raises ``ConfigError`` and ``HostUnsupported`` on entering.
@@ -80,7 +77,7 @@ class LibOS:
         self._config = Config(hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary)
         root = None if rootfs is None else os.fspath(rootfs)
         self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname)
-        self._env = {**DEFAULT_ENV, **(env or {})}
+        self._env = dict(env or {})
         self._user = user
         self._limits = dict(limits or {})
         self._machine: Machine | None = None
@@ -96,7 +93,7 @@ class LibOS:
         self.fs = FileAccess(machine.kernel.mounts, machine.kernel.scheduler)
         self._watch = MemoryWatch(machine.kernel)
         try:
-            self._credentials = await find_user(self.fs, self._user)
+            self._account = await find_user(self.fs, self._user)
             for path, main in self._pending_programs.items():
                 await self.install_program(path, main)
         except BaseException:
@@ -190,10 +187,10 @@ class LibOS:
         """
         kernel = self._booted().kernel
         await self._await_programs()
-        environment = {**self._env, **(env or {})}
-        credentials = self._credentials if user is None else await find_user(self.fs, user)
+        account = self._account if user is None else await find_user(self.fs, user)
+        environment = {"PATH": PATH, "HOME": account.home, **self._env, **(env or {})}
         context = FsContext(kernel.mounts.root_location())
-        thread = kernel.create_process(os.fsencode(program), credentials, FdTable(), context)
+        thread = kernel.create_process(os.fsencode(program), account.credentials, FdTable(), context)
         for resource, pair in self._limits.items():
             thread.process.limits.set(resource, *pair, privileged=True)
         try:

@@ -67,10 +67,7 @@ async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountName
     await _mount_pseudo(mounts, kernel)
     if spec.rootfs is None:
         await _network_files(files, spec.hostname)
-    for path, size in spec.tmpfs.items():
-        await _mount(files, mounts, kernel, path, _tmpfs(kernel, size), b"tmpfs", 0)
-    for bind in spec.binds:
-        await _bind(files, mounts, kernel, boundary, bind)
+    await _mount_wanted(files, mounts, kernel, boundary, spec)
     if spec.read_only:
         mounts.root.set_flags(mounts.root.flags | MS_RDONLY)
     return mounts
@@ -144,6 +141,27 @@ async def _network_files(files: FileAccess, hostname: str) -> None:
     await files.write_text("/etc/resolv.conf", "# no name server is reachable\n")
 
 
+def _depth(path: str) -> int:
+    return posixpath.normpath(path).count("/")
+
+
+async def _mount_wanted(
+    files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, spec: RootSpec
+) -> None:
+    """The tmpfs mounts and binds: what lies deeper comes later, so that nothing is hidden by their order."""
+    wanted: list[tuple[str, Bind | None]] = [(path, None) for path in spec.tmpfs]
+    wanted += [(bind.target, bind) for bind in spec.binds]
+    seen: set[str] = set()
+    for target, bind in sorted(wanted, key=lambda item: posixpath.normpath(item[0]).count("/")):
+        if posixpath.normpath(target) in seen:
+            raise ConfigError(f"two mounts at {target}", "mount one thing at a path")
+        seen.add(posixpath.normpath(target))
+        if bind is None:
+            await _mount(files, mounts, kernel, target, _tmpfs(kernel, spec.tmpfs[target]), b"tmpfs", 0)
+        else:
+            await _bind(files, mounts, kernel, boundary, bind)
+
+
 async def _bind(
     files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, bind: Bind
 ) -> None:
@@ -169,7 +187,7 @@ async def _mount(
             if fs.root.is_dir:
                 await files.mkdir(target, parents=True)
             else:
-                await files.mkdir(posixpath.dirname(target), parents=True)
+                await files.mkdir(posixpath.dirname(target), parents=True, exist_ok=True)
                 await files.write_bytes(target, b"")
         await mounts.mount_at(target, fs, flags, source, kernel.scheduler)
     except (SyscallError, OSError) as error:
