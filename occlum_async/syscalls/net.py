@@ -129,6 +129,7 @@ async def bind(thread: Thread, fd: Fd, address: Annotated[Buffer, In("length")],
     target = socket_of(thread, fd)
     name = target.parse_address(raw_address(address, length))
     if not isinstance(target, UnixSocket) or not name.is_path:
+        await target.admit_bind(name)
         target.bind(name)
         return
     try:

@@ -142,21 +142,42 @@ class InetSocket(Socket):
             raise SyscallError(errno.EACCES)
         if self.name.port or self.closed:
             raise SyscallError(errno.EINVAL)
-        self.name = InetAddress(host, self.ports.bind(self, host, port))
+        self._claim(host, port)
         self.chosen = InetAddress(host, port)
+
+    def _claim(self, host: bytes, port: int) -> None:
+        """Take a port (0: any) inside, and outside where there is one."""
+        if port and self.ports.conflicts(self, host, port):
+            raise SyscallError(errno.EADDRINUSE)
+        port = self.stack.outside.claim(self, host, port)
+        try:
+            self.name = InetAddress(host, self.ports.bind(self, host, port))
+        except SyscallError:
+            self.stack.outside.release(self)
+            raise
+
+    async def admit_bind(self, address: InetAddress | None) -> None:
+        if address is not None:
+            await self.stack.outside.admit_bind(self, address)
 
     def _may_bind(self, host: bytes) -> bool:
         if self.option(IP_FREEBIND, SOL_IP) or self.option(IPV6_FREEBIND, SOL_IPV6):
             return True
-        return is_any(host) or is_loopback(host) or (self.type == SOCK_DGRAM and is_multicast(host))
+        return is_any(host) or self.stack.is_own(host) or (self.type == SOCK_DGRAM and is_multicast(host))
 
-    def autobind(self) -> None:
-        """Take a port of the ephemeral range, unless there is one already."""
+    def autobind(self, claim: bool = False) -> None:
+        """Take a port of the ephemeral range, unless there is one already; ``claim``: outside as well."""
         if not self.name.port:
-            self.name = InetAddress(self.name.host, self.ports.bind(self, self.name.host, 0))
+            if claim:
+                self._claim(self.name.host, 0)
+            else:
+                self.name = InetAddress(self.name.host, self.ports.bind(self, self.name.host, 0))
 
     def route(self, address: InetAddress) -> tuple[InetAddress, bytes]:
-        """Where ``address`` leads, and the local address for it. ENETUNREACH for all but loopback."""
+        """Where ``address`` leads, and the local address for it. ENETUNREACH for what can't be reached.
+
+        The local address of what leads outside may be the wildcard: the host chooses it.
+        """
         host = address.host
         if len(host) == 4 and self.family == AF_INET6 and (self.only6 or not self._speaks4()):
             raise SyscallError(errno.ENETUNREACH)
@@ -165,12 +186,16 @@ class InetSocket(Socket):
         if is_any(host):
             # The wildcard means this host; an IPv6 socket that was bound to IPv4 never comes here.
             host = LOOPBACK4 if len(host) == 4 else LOOPBACK6
-        if not is_loopback(host):
-            raise SyscallError(errno.ENETUNREACH)
+        destination = InetAddress(host, address.port, address.flow, address.scope)
         source = self.name.host
-        if is_any(source):
-            source = LOOPBACK4 if len(host) == 4 else LOOPBACK6
-        return InetAddress(host, address.port, address.flow, address.scope), source
+        if is_loopback(host):
+            if is_any(source):
+                source = LOOPBACK4 if len(host) == 4 else LOOPBACK6
+        elif self.stack.is_own(host):
+            source = host if is_any(source) else source
+        elif not self.stack.outside.takes(self, destination):
+            raise SyscallError(errno.ENETUNREACH)
+        return destination, source
 
     def _speaks4(self) -> bool:
         return len(self.name.host) == 4 or is_any(self.name.host)
@@ -180,12 +205,14 @@ class InetSocket(Socket):
         port = self.name.port
         if port and not self.chosen.port:
             self.ports.release(self, port)
+            self.stack.outside.release(self)
             port = 0
         self.name = InetAddress(self.chosen.host, port)
 
     def close(self) -> None:
         if self.name.port:
             self.ports.release(self, self.name.port)
+            self.stack.outside.release(self)
         super().close()
 
     # -- options ---------------------------------------------------------------
@@ -213,6 +240,7 @@ class InetSocket(Socket):
         if (level, name) in BYTE_RANGE and not (0 <= number <= 255 and (number or name != IP_TTL)):
             raise SyscallError(errno.EINVAL)
         self.options[level, name] = number
+        self.option_set(level, name)
 
     def get_option(self, level: int, name: int, size: int) -> bytes:
         if (level, name) == (SOL_IP, IP_MULTICAST_IF):

@@ -113,6 +113,9 @@ class SocketOptions:
         """Options of the protocol; families override it."""
         raise SyscallError(errno.EOPNOTSUPP)
 
+    def option_set(self, level: int, name: int) -> None:
+        """A stored option has a new value: for those who pass it on."""
+
     def buffers_changed(self) -> None:
         """A limit has changed: who waits for room must look again."""
 
@@ -135,6 +138,7 @@ class SocketOptions:
             for other in TIMESTAMPS:
                 self.options.pop((s.SOL_SOCKET, other), None)
         self.options[s.SOL_SOCKET, name] = number
+        self.option_set(s.SOL_SOCKET, name)
         if name == s.SO_PASSCRED:
             self.pass_credentials = bool(number)
         elif name == s.SO_OOBINLINE:

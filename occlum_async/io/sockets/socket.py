@@ -218,6 +218,9 @@ class Socket(SocketOptions, File):
         """getpeername(2); ENOTCONN."""
         raise SyscallError(errno.EOPNOTSUPP)
 
+    async def admit_bind(self, address: Any) -> None:
+        """Ask whoever has a say whether this socket may take a name; EACCES."""
+
     def bind(self, address: Any) -> None:
         """Take a name; EADDRINUSE, EINVAL when there is one already."""
         raise SyscallError(errno.EOPNOTSUPP)

@@ -23,11 +23,13 @@ from ...abi.socket import (
     SOCK_SEQPACKET,
     SOCK_STREAM,
     SOCK_TYPE_MASK,
+    InetAddress,
 )
 from ...sched.strand import Scheduler
 from .flight import Flight
 from .netlink import NetlinkSocket
-from .ports import PortTable
+from .outside import Outside
+from .ports import PortTable, is_loopback
 from .socket import Identity, Socket
 from .tcp import TcpSocket
 from .udp import UdpSocket
@@ -41,7 +43,10 @@ Family = Callable[["NetworkStack", int, int], Socket]
 
 
 class NetworkStack:
-    """A network name space. ``identify`` tells who is calling; it is asked only where it matters."""
+    """A network name space. ``identify`` tells who is calling; it is asked only where it matters.
+
+    ``outside`` is the network beyond the LibOS's own loopback interface: nothing, unless somebody puts it there.
+    """
 
     def __init__(self, scheduler: Scheduler, identify: Callable[[], Identity] = Identity) -> None:
         self.scheduler = scheduler
@@ -53,6 +58,7 @@ class NetworkStack:
         self.autobind_next = 0
         self.tcp_ports = PortTable(check_listening=True)
         self.udp_ports = PortTable(check_listening=False)
+        self.outside = Outside()
         self.netlink_ports: dict[int, NetlinkSocket] = {}
         self._numbers = itertools.count(1024)
         self.families: dict[int, Family] = {
@@ -81,6 +87,15 @@ class NetworkStack:
         second = type_of(first)(self, protocol)
         first.pair(second)
         return first, second
+
+    def is_own(self, host: bytes) -> bool:
+        """Whether ``host`` is an address of this LibOS."""
+        return is_loopback(host) or self.outside.owns(host)
+
+    def listeners(self, destination: InetAddress) -> list[TcpSocket]:
+        """The sockets inside that listen there; several with SO_REUSEPORT."""
+        found = self.tcp_ports.find(False, destination)
+        return [one for one in found if isinstance(one, TcpSocket) and one.accepting()]
 
     def register(self, socket: Socket) -> int:
         """Note a new socket; its inode number."""

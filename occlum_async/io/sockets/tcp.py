@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket as s
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
@@ -18,7 +18,6 @@ from ...abi.socket import (
     SOL_TCP,
     InetAddress,
 )
-from ...sched.waitqueue import Waiter
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from .inet import InetSocket
 from .ports import PortTable
@@ -54,8 +53,42 @@ STORED: dict[int, tuple[int, int, int]] = {
 BOOLEAN = frozenset(name for name, (_, _, high) in STORED.items() if high == 1)
 
 
+class Attempt(Protocol):
+    """A connect that could not be decided at once: it ends with ``TcpSocket.established`` or ``refused``."""
+
+    def cancel(self) -> None:
+        """Nobody wants to know any more."""
+
+
+class BacklogAttempt:
+    """A connect that waits for room in a listener's backlog."""
+
+    def __init__(self, socket: TcpSocket, listener: TcpSocket) -> None:
+        self._socket = socket
+        self._listener = listener
+        self._waiter = listener.vacancy.add(self._retry, exclusive=True)
+
+    def cancel(self) -> None:
+        self._listener.vacancy.remove(self._waiter)
+
+    def _retry(self, events: int) -> bool:
+        """The backlog has changed. False when that was of no use."""
+        socket, listener = self._socket, self._listener
+        if socket.pending is not self:
+            return False
+        if not listener.accepting():
+            socket.refused(errno.ECONNREFUSED)
+            return False
+        if listener.backlog_full:
+            return False
+        socket.forget_attempt()
+        socket.meet(listener)
+        socket.waiters.wake()
+        return True
+
+
 class TcpSocket(InetSocket, ByteStream):
-    """A TCP socket. Invariant: ``pending`` is set while a connect waits for room in a backlog."""
+    """A TCP socket. Invariant: ``pending`` is set while a connect waits for its end."""
 
     type = SOCK_STREAM
 
@@ -64,7 +97,7 @@ class TcpSocket(InetSocket, ByteStream):
         self.send_limit, self.receive_limit = SEND_INITIAL, RECEIVE_DEFAULT
         # A connect that was not waited for: the next connect tells how it ended.
         self.connecting = False
-        self.pending: tuple[TcpSocket, Waiter] | None = None
+        self.pending: Attempt | None = None
 
     @property
     def ports(self) -> PortTable:
@@ -103,9 +136,10 @@ class TcpSocket(InetSocket, ByteStream):
         if self.connected or self.pending is not None:
             raise SyscallError(errno.EINVAL)
         if not self.accepting():
-            self.autobind()
+            self.autobind(claim=True)
             if self.ports.check_listening and self._port_listened():
                 raise SyscallError(errno.EADDRINUSE)
+            self.stack.outside.listen(self, backlog)
         self.start_listening(backlog)
 
     def _port_listened(self) -> bool:
@@ -137,23 +171,26 @@ class TcpSocket(InetSocket, ByteStream):
         destination, source = self.route(address)
         if destination.port == 0:
             raise SyscallError(errno.ECONNREFUSED)
-        self.autobind()
-        if self.reuse_address and self._taken(source, destination):
-            raise SyscallError(errno.EADDRNOTAVAIL)
-        listeners = [one for one in self.ports.find(False, destination) if isinstance(one, TcpSocket)]
-        listeners = [one for one in listeners if one.accepting()]
+        listeners = self.stack.listeners(destination)
+        outside = not listeners and self.stack.outside.takes(self, destination)
+        if not outside:
+            self.autobind()
+            if self.reuse_address and self._taken(source, destination):
+                raise SyscallError(errno.EADDRNOTAVAIL)
         self.name = InetAddress(source, self.name.port)
         self.destination = destination
         self.shut = self.error = 0
+        if outside:
+            self.pending = self.stack.outside.connect(self, destination)
+            return
         if not listeners:
             self._reset(errno.ECONNREFUSED)
             return
         listener = listeners[self.name.port % len(listeners)]
-        if not listener.backlog_full:
-            self._meet(listener)
-            return
-        waiter = listener.vacancy.add(lambda events: self._retry(listener), exclusive=True)
-        self.pending = (listener, waiter)
+        if listener.backlog_full:
+            self.pending = BacklogAttempt(self, listener)
+        else:
+            self.meet(listener)
 
     def _taken(self, source: bytes, destination: InetAddress) -> bool:
         """Whether the very same connection exists already."""
@@ -163,26 +200,25 @@ class TcpSocket(InetSocket, ByteStream):
             for other in self.ports.bound.get(self.name.port, ())
         )  # fmt: skip
 
-    def _retry(self, listener: TcpSocket) -> bool:
-        """The backlog has changed. False when that was of no use."""
-        if self.pending is None:
-            return False
-        if not listener.accepting():
-            self._forget_attempt()
-            self._reset(errno.ECONNREFUSED)
-            return False
-        if listener.backlog_full:
-            return False
-        self._forget_attempt()
-        self._meet(listener)
-        self.waiters.wake()
-        return True
+    def established(self, local: InetAddress) -> None:
+        """The attempt has led outside: ``local`` is this end's address there."""
+        self.pending = None
+        if not self.name.port:
+            self.ports.adopt(self, local.port)
+        self.name = local
+        if self.send_limit == SEND_INITIAL:
+            self.send_limit = SEND_GROWN
 
-    def _forget_attempt(self) -> None:
-        if self.pending is not None:
-            listener, waiter = self.pending
-            listener.vacancy.remove(waiter)
-            self.pending = None
+    def refused(self, error: int) -> None:
+        """The attempt has failed."""
+        self.forget_attempt()
+        self._reset(error)
+
+    def forget_attempt(self) -> None:
+        """Give a pending attempt up."""
+        attempt, self.pending = self.pending, None
+        if attempt is not None:
+            attempt.cancel()
 
     async def _wait_connected(self) -> None:
         deadline = self.deadline(self.send_timeout)
@@ -194,22 +230,30 @@ class TcpSocket(InetSocket, ByteStream):
                     raise SyscallError(errno.EINPROGRESS) from None
                 raise
 
-    def _meet(self, listener: TcpSocket) -> None:
+    def meet(self, listener: TcpSocket) -> None:
+        """Connect to a listener inside that has room."""
         assert self.destination is not None
-        child = type(self)(self.stack, listener.family)
-        child.creator = listener.creator
-        child.options = dict(listener.options)
-        child.send_limit, child.receive_limit = listener.send_limit, listener.receive_limit
-        child.linger, child.low_water = listener.linger, listener.low_water
-        child.inline_urgent, child.stamps = listener.inline_urgent, listener.stamps
-        child.name = InetAddress(self.destination.host, self.destination.port)
-        child.destination = InetAddress(self.name.host, self.name.port)
-        self.ports.adopt(child, child.name.port)
-        for end in (self, child):
-            if end.send_limit == SEND_INITIAL:
-                end.send_limit = SEND_GROWN  # what the kernel's auto-tuning ends with on loopback
+        child = listener.child(
+            InetAddress(self.destination.host, self.destination.port), InetAddress(self.name.host, self.name.port)
+        )
+        if self.send_limit == SEND_INITIAL:
+            self.send_limit = SEND_GROWN  # what the kernel's auto-tuning ends with on loopback
         self.join(child)
         listener.enqueue_connection(child)
+
+    def child(self, local: InetAddress, remote: InetAddress) -> TcpSocket:
+        """The socket of a connection that this listener has got. It is nobody's peer yet."""
+        child = TcpSocket(self.stack, self.family)
+        child.creator = self.creator
+        child.options = dict(self.options)
+        child.send_limit, child.receive_limit = self.send_limit, self.receive_limit
+        child.linger, child.low_water = self.linger, self.low_water
+        child.inline_urgent, child.stamps = self.inline_urgent, self.stamps
+        child.name, child.destination = local, remote
+        if child.send_limit == SEND_INITIAL:
+            child.send_limit = SEND_GROWN
+        self.ports.adopt(child, local.port)
+        return child
 
     # -- ending ----------------------------------------------------------------
 
@@ -220,7 +264,7 @@ class TcpSocket(InetSocket, ByteStream):
 
     def _dissolve(self) -> None:
         """Back to the state before connect(2); an existing connection is reset."""
-        self._forget_attempt()
+        self.forget_attempt()
         self._part(reset=True)
         self.drop_queue()
         self.error = errno.ECONNRESET if self.connected else 0
@@ -246,6 +290,7 @@ class TcpSocket(InetSocket, ByteStream):
         if self.accepting():
             if how & SHUT_RECEIVE:
                 self.backlog_limit = -1
+                self.stack.outside.release(self)
                 self.refuse_backlog()
                 self.waiters.wake()
             return
@@ -261,7 +306,7 @@ class TcpSocket(InetSocket, ByteStream):
 
     def close(self) -> None:
         reset = bool(self.inbox) or not self.accepted or self.linger == (1, 0)
-        self._forget_attempt()
+        self.forget_attempt()
         super().close()
         self.backlog_limit = -1
         self._part(reset)
@@ -358,12 +403,13 @@ class TcpSocket(InetSocket, ByteStream):
             if not low <= number <= high:
                 raise SyscallError(errno.EINVAL)
         self.options[SOL_TCP, name] = number
+        self.option_set(SOL_TCP, name)
 
     def get_option(self, level: int, name: int, size: int) -> bytes:
         if level != SOL_TCP:
             return super().get_option(level, name, size)
         if name == s.TCP_INFO:
-            return self._info()
+            return self.peer.info() if self.peer is not None and self.connected else self.info()
         if name == s.TCP_CONGESTION:
             return TCP_CONGESTION
         if name == s.TCP_MAXSEG:
@@ -373,7 +419,7 @@ class TcpSocket(InetSocket, ByteStream):
             raise SyscallError(errno.ENOPROTOOPT)
         return INT.pack(self.options.get((SOL_TCP, name), STORED[name][0]))
 
-    def _info(self) -> bytes:
+    def info(self) -> bytes:
         """``struct tcp_info``: what a loss-free connection without delay would report."""
         mss = MSS_LOOPBACK if self.connected else MSS_DEFAULT
         waiting, limit = (len(self.backlog), self.backlog_limit) if self.accepting() else (0, 0)
@@ -383,6 +429,13 @@ class TcpSocket(InetSocket, ByteStream):
             INT_MAX, 10, mss, 3, 0, 65495, 0,
         )  # fmt: skip
         return (head + body).ljust(232, b"\0")
+
+    def option_set(self, level: int, name: int) -> None:
+        if self.peer is not None and self.connected:
+            self.peer.peer_option_set(level, name)
+
+    def peer_option_set(self, level: int, name: int) -> None:
+        """An option of the peer was set: of interest to the end of a connection that is the host's."""
 
     def table_row(self) -> dict[str, Any]:
         state = self.state

@@ -1,0 +1,57 @@
+"""What lies beyond the loopback interface of a LibOS: the interface, and the answer of a LibOS that is alone."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from ...abi.errors import SyscallError
+from ...abi.socket import InetAddress
+
+if TYPE_CHECKING:
+    from .inet import InetSocket
+    from .tcp import Attempt, TcpSocket
+    from .udp import UdpSocket
+
+
+class Outside:
+    """Nothing: every address that is not loopback is unreachable. Other networks override what they have."""
+
+    def owns(self, host: bytes) -> bool:
+        """Whether ``host``, which is not loopback, is an address of this machine."""
+        return False
+
+    def takes(self, socket: InetSocket, destination: InetAddress) -> bool:
+        """Whether what ``socket`` has for ``destination`` goes outside, given that nobody inside is there."""
+        return False
+
+    async def admit_bind(self, socket: InetSocket, address: InetAddress) -> None:
+        """Ask the policy whether ``socket`` may be bound there; EACCES."""
+
+    def claim(self, socket: InetSocket, host: bytes, port: int) -> int:
+        """Take a port (0: any) for ``socket`` outside too; the port. EADDRINUSE, EADDRNOTAVAIL, EACCES."""
+        return port
+
+    def release(self, socket: InetSocket) -> None:
+        """Give back what ``claim`` and ``listen`` have taken; harmless when there is nothing."""
+
+    def listen(self, socket: TcpSocket, backlog: int) -> None:
+        """Let connections from outside come to ``socket``."""
+
+    def connect(self, socket: TcpSocket, destination: InetAddress) -> Attempt:
+        """Begin to connect ``socket`` to a destination that is outside."""
+        raise SyscallError(errno.ENETUNREACH)
+
+    async def associate(self, socket: UdpSocket, destination: InetAddress | None) -> bytes | None:
+        """Connect a datagram socket to a destination outside (None: dissolve it); its local address there."""
+        return None
+
+    async def send(self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int) -> None:
+        """Send a datagram outside."""
+        raise SyscallError(errno.ENETUNREACH)
+
+    async def drain(self) -> None:
+        """The LibOS ends: let what was sent get out first, for a moment."""
+
+    def close(self) -> None:
+        """Give everything back."""

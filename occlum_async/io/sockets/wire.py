@@ -1,0 +1,262 @@
+"""The host's end of a TCP connection: the peer that a socket inside has when the other side is outside.
+
+A connection with the outside is an ordinary TCP connection in memory whose one end is a ``Wire``. What the socket
+inside sends lies in the wire's inbox until the host has taken it; what the host receives is pushed into the socket's
+inbox. So all that TCP sockets can do is done once, in ``tcp``, and readiness never asks the host.
+
+Bounds: the wire takes no more from the host while ``HIGH`` bytes wait inside, and the socket can't send more while
+its own send limit and the wire's receive limit are full.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket as s
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ...abi.errors import SyscallError
+from ...abi.socket import INT, MSG_OOB, SHUT_BOTH, SHUT_SEND, SOL_IP, SOL_IPV6, SOL_TCP, InetAddress
+from ..boundary.network import MSG_ZEROCOPY, PIECES_MAX, SEND_MAX, HostNetwork, Pending, Piece, reset_on_close
+from .ports import is_loopback
+from .tcp import CLOSE, CLOSE_WAIT, ESTABLISHED, TcpSocket
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .stack import NetworkStack
+
+log = logging.getLogger(__name__)
+
+# Bytes that wait inside: from HIGH on nothing more is taken from the host, until fewer than LOW are left.
+HIGH, LOW = 1 << 20, 256 << 10
+RECEIVE_LIMIT = 256 << 10
+# Seconds that the host may take to take what a closed socket had sent.
+ORPHAN = 60.0
+# A copy less is worth the host's trouble from here on, and not on the way to the host itself.
+ZERO_COPY_MIN = 32 << 10
+
+# Options that change how the host treats the connection: passed on. Others are the socket's own affair.
+PASSED = frozenset((
+    (s.SOL_SOCKET, s.SO_KEEPALIVE), (s.SOL_SOCKET, s.SO_PRIORITY), (SOL_TCP, s.TCP_KEEPIDLE),
+    (SOL_TCP, s.TCP_KEEPINTVL), (SOL_TCP, s.TCP_KEEPCNT), (SOL_TCP, s.TCP_USER_TIMEOUT), (SOL_TCP, s.TCP_SYNCNT),
+    (SOL_TCP, s.TCP_MAXSEG), (SOL_IP, s.IP_TOS), (SOL_IP, s.IP_TTL), (SOL_IPV6, s.IPV6_TCLASS),
+    (SOL_IPV6, s.IPV6_UNICAST_HOPS),
+))  # fmt: skip
+
+
+def pass_options(network: HostNetwork, fd: int, options: dict[tuple[int, int], int]) -> None:
+    """Set on the host what was set inside; what the host refuses stays the socket's own affair."""
+    for (level, name), value in options.items():
+        if (level, name) in PASSED:
+            pass_option(network, fd, level, name, value)
+
+
+def pass_option(network: HostNetwork, fd: int, level: int, name: int, value: int) -> None:
+    """Set one option on the host."""
+    try:
+        network.set_option(fd, level, name, INT.pack(value))
+    except SyscallError as error:
+        log.debug("setsockopt(%d, %d): %s", level, name, error)
+
+
+class Wire(TcpSocket):
+    """One connection with the outside. It owns the host's descriptor ``fd``.
+
+    Invariant: at most one send and one receive are under way, and the descriptor is closed when neither is.
+    """
+
+    def __init__(self, stack: NetworkStack, network: HostNetwork, fd: int, family: int) -> None:
+        super().__init__(stack, family)
+        self.network = network
+        self.fd = fd
+        self.receive_limit = RECEIVE_LIMIT
+        self._receiving: Pending | None = None
+        self._sending: Pending | None = None
+        self._deferred = False
+        self._end_sent = False
+        self._leaving = False
+        self._orphan: asyncio.TimerHandle | None = None
+        # Called when the descriptor is closed.
+        self.on_closed: list[Callable[[], None]] = []
+        self.waiters.add(self._woken)
+
+    def attach(self, inside: TcpSocket) -> None:
+        """Become the peer of ``inside``: from now on bytes flow."""
+        self.name = InetAddress(inside.destination.host, inside.destination.port) if inside.destination else self.name
+        self.destination = InetAddress(inside.name.host, inside.name.port)
+        self.join(inside)
+        self._receive()
+
+    @property
+    def state(self) -> int:
+        """A wire can be reset until it leaves."""
+        return CLOSE if self._leaving else ESTABLISHED
+
+    def table_row(self) -> dict[str, object]:
+        """A wire is nobody's socket."""
+        return {}
+
+    # -- from the host -------------------------------------------------------------
+
+    def _receive(self) -> None:
+        if self._receiving is None and not self._leaving and not self.shut & SHUT_SEND:
+            self._receiving = self.network.receive(self.fd, self._received)
+
+    def _received(self, data: bytes, error: int) -> None:
+        if data:
+            inside = self.peer
+            if self._leaving or inside is None:
+                return
+            if inside.closed:  # nobody will read it, and the other side is told so
+                self._reset(errno.ECONNRESET)
+                return
+            self._push(inside, data, None)
+            if self.sent >= HIGH and self._receiving is not None:
+                self._receiving.cancel()
+            return
+        self._receiving = None
+        if error == errno.ECANCELED or self._leaving:
+            if self.sent < LOW:
+                self._receive()
+            self._close_when_idle()
+        elif error:
+            self._break(error)
+        else:
+            self.shut |= SHUT_SEND
+            self._part(reset=False)
+            self._woken(0)
+
+    def uncharge(self, size: int) -> None:
+        """The socket inside has read."""
+        self.sent -= size
+        if self._receiving is None and self.sent < LOW and self.connected:
+            self._receive()
+
+    # -- to the host ---------------------------------------------------------------
+
+    def _woken(self, events: int) -> None:
+        """The socket inside has sent something, or shut down, or closed."""
+        if not self._deferred and not self._leaving:
+            self._deferred = True
+            self.network.defer(self._send)
+
+    def _send(self) -> None:
+        self._deferred = False
+        if self._sending is not None or self._leaving:
+            return
+        if self.inbox:
+            pieces, flags = self._pieces()
+            self._sending = self.network.send(self.fd, pieces, self._sent, flags)
+            self._watch_orphan()
+        elif self.finished:
+            self._end()
+
+    def _pieces(self) -> tuple[list[Piece], int]:
+        """What to send next: everything up to the limits; the urgent byte by itself."""
+        pieces: list[Piece] = []
+        size = 0
+        for chunk in self.inbox:
+            if chunk.urgent:
+                if pieces:
+                    break
+                return [chunk.data], MSG_OOB
+            if len(pieces) == PIECES_MAX or size + len(chunk.data) > SEND_MAX:
+                break
+            if chunk.data:
+                pieces.append(chunk.data)
+                size += len(chunk.data)
+        far = self.peer is not None and self.peer.destination is not None and not is_loopback(self.peer.destination.host)
+        return pieces or [b""], MSG_ZEROCOPY if far and len(pieces) == 1 and size >= ZERO_COPY_MIN else 0
+
+    def _sent(self, count: int, error: int) -> None:
+        self._sending = None
+        while self.inbox and (count or not self.inbox[0].data):
+            chunk = self.inbox[0]
+            if len(chunk.data) <= count:
+                count -= len(chunk.data)
+                self._drop_first()
+            else:
+                self._shorten(chunk, count)
+                break
+        if self._leaving:
+            self._close_when_idle()
+        elif error:
+            self._break(error)
+        elif self.inbox or self.finished:
+            self._send()
+
+    def _end(self) -> None:
+        """Everything was sent, and no more will come."""
+        inside = self.peer
+        if inside is None or inside.closed:
+            self._leave()
+        elif not self._end_sent:
+            self._end_sent = True
+            try:
+                self.network.shut_down(self.fd, s.SHUT_WR)
+            except SyscallError as error:
+                log.debug("shutdown: %s", error)
+
+    # -- ending --------------------------------------------------------------------
+
+    def _break(self, error: int) -> None:
+        """The host says that the connection is broken."""
+        inside = self.peer
+        if inside is not None and inside.connected and not inside.closed:
+            if error == errno.EPIPE:
+                error = errno.EPIPE if inside.state == CLOSE_WAIT else errno.ECONNRESET
+            inside._reset(error)
+        self.connected = False
+        self._leave()
+
+    def _reset(self, error: int) -> None:
+        """The socket inside resets the connection, or is gone with bytes unread."""
+        if self._leaving:
+            return
+        self.connected = False
+        if self.inbox and self._sending is None:
+            # What it had sent before would be on its way already: so let go what the host takes at once.
+            pieces, flags = self._pieces()
+            self._sending = self.network.send(self.fd, pieces, self._sent, flags)
+        reset_on_close(self.network, self.fd)
+        self._leave()
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def _leave(self) -> None:
+        """Give the connection up: what is under way ends, then the descriptor is closed."""
+        self._leaving = True
+        self.shut = SHUT_BOTH
+        if self._orphan is not None:
+            self._orphan.cancel()
+            self._orphan = None
+        if self._receiving is not None:
+            self._receiving.cancel()
+        self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if not self._leaving or self._receiving is not None or self._sending is not None or self.closed:
+            return
+        self.drop_queue()
+        self.network.close(self.fd)
+        self.closed = True
+        self.stack.forget(self)
+        for tell in self.on_closed:
+            tell()
+
+    def _watch_orphan(self) -> None:
+        """A closed socket's bytes are sent all the same, but not for ever."""
+        if self._orphan is None and (self.peer is None or self.peer.closed):
+            self._orphan = self.scheduler.loop.call_later(ORPHAN, self._reset, errno.ETIMEDOUT)
+
+    # -- options -------------------------------------------------------------------
+
+    def peer_option_set(self, level: int, name: int) -> None:
+        if (level, name) in PASSED and self.peer is not None and not self._leaving:
+            pass_option(self.network, self.fd, level, name, self.peer.option(name, level))
+
+    def info(self) -> bytes:
+        """TCP_INFO of the host's connection."""
+        return super().info() if self._leaving else self.network.get_option(self.fd, SOL_TCP, s.TCP_INFO)
