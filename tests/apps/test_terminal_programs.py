@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from terminal import Terminal
+
+from tests.terminal import Terminal
 
 PROMPT = "READY> "
 SHELL = ("/bin/bash", "--norc", "--noprofile", "-i")

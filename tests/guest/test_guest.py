@@ -11,9 +11,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from harness import Outcome, run_inside, run_natively
 
 from occlum_async.libos import Bind
+from tests.harness import Outcome, run_inside, run_natively
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"

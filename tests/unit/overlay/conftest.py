@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,9 +17,7 @@ from occlum_async.fs.ramfs import RamFs
 from occlum_async.io.boundary import open_boundary
 from occlum_async.sched.strand import Scheduler
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tree import InsideTree
+from .tree import InsideTree
 
 
 def populate(lower: Path) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tree import InsideTree, forget_names
 
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.namei import resolve
 from occlum_async.fs.opening import open_path
 from occlum_async.fs.overlay import OverlayFs
+
+from .tree import InsideTree, forget_names
 
 Make = Callable[..., Awaitable[InsideTree]]
 

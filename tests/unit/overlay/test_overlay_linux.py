@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import overlay, populate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tree import NativeTree
+
+from .conftest import overlay, populate
+from .tree import NativeTree
 
 W, R, L, S = "write", "read", "listdir", "stat"
 
