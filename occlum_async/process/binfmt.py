@@ -71,6 +71,8 @@ class ImageCache:
                 raise SyscallError(errno.ENOEXEC)
         where = elf.interpreter_range(head)
         name = await inode.read(where[1], where[0]) if where else None
+        if where and name is not None and len(name) < where[1]:
+            raise SyscallError(errno.EIO)
         return elf.parse(head, name, size)
 
 

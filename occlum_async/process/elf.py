@@ -165,4 +165,7 @@ def parse_script(head: bytes) -> tuple[bytes, list[bytes]]:
     words = line.strip(b" \t").split(None, 1)
     if not words:
         raise SyscallError(errno.ENOEXEC)
-    return words[0], [words[1].rstrip(b" \t")] if len(words) > 1 else []
+    name = words[0].partition(b"\0")[0]
+    if not name:
+        raise SyscallError(errno.EACCES)  # the empty name is the current folder's
+    return name, [words[1].rstrip(b" \t")] if len(words) > 1 else []

@@ -8,9 +8,10 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import pytest
-from wall import Wall
 
 from occlum_async.process import hoststat
+
+from .wall import Wall
 
 MEGABYTE = 1 << 20
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from wall import Wall
 
 from occlum_async.process import hoststat
+
+from .wall import Wall
 
 
 @pytest.fixture
