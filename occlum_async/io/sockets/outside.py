@@ -25,6 +25,10 @@ class Outside:
         """Whether what ``socket`` has for ``destination`` goes outside, given that nobody inside is there."""
         return False
 
+    def prefers(self, socket: InetSocket, destination: InetAddress) -> bool:
+        """Whether it goes outside even if somebody inside is there: an answer to a peer outside."""
+        return False
+
     async def admit_bind(self, socket: InetSocket, address: InetAddress) -> None:
         """Ask the policy whether ``socket`` may be bound there; EACCES."""
 

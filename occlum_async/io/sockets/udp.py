@@ -14,6 +14,7 @@ from ...abi.socket import (
     AF_INET6,
     AF_UNSPEC,
     INT,
+    MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_MORE,
     MSG_OOB,
@@ -82,15 +83,18 @@ class UdpSocket(InetSocket, RecordSocket):
 
     async def connect(self, address: InetAddress | None) -> None:
         if address is None:
-            self._dissolve()
+            await self._dissolve()
             return
         destination, source = self.route(address)
-        self.autobind()
+        if self._leads_outside(destination, InetAddress(source, self.name.port)):
+            source = await self.stack.outside.associate(self, destination) or source
+        self.autobind(claim=True)
         self.name = InetAddress(source, self.name.port)
         self.destination = destination
         self.error = 0
 
-    def _dissolve(self) -> None:
+    async def _dissolve(self) -> None:
+        await self.stack.outside.associate(self, None)
         self.destination = None
         self.error = 0
         self.forget_name()
@@ -123,10 +127,22 @@ class UdpSocket(InetSocket, RecordSocket):
             self._corked = payload
             return size
         self._corked = b""
-        self._transmit(payload, address)
+        outside = self._transmit(payload, address)
+        if outside is not None:
+            await self.stack.outside.send(self, payload, outside, flags | (MSG_DONTWAIT if self.nonblocking else 0))
         return size
 
-    def _transmit(self, payload: bytes, address: InetAddress | None) -> None:
+    def _leads_outside(self, destination: InetAddress, sender: InetAddress) -> bool:
+        """Whether a datagram for ``destination`` leaves the LibOS: it is not for anybody inside."""
+        outside = self.stack.outside
+        if is_multicast(destination.host) or not outside.takes(self, destination):
+            return False
+        if outside.prefers(self, destination) or not self.stack.is_own(destination.host):
+            return True
+        return destination.host != BROADCAST and not self._receivers(destination, sender)
+
+    def _transmit(self, payload: bytes, address: InetAddress | None) -> InetAddress | None:
+        """Deliver a datagram to those inside; its destination when that is outside."""
         group = address if address is not None and is_multicast(address.host) else None
         if group is not None:
             destination, source = group, LOOPBACK4 if len(group.host) == 4 else LOOPBACK6
@@ -137,17 +153,18 @@ class UdpSocket(InetSocket, RecordSocket):
             destination, source = self.destination, self.name.host
         if destination.host == BROADCAST and not self.option(SO_BROADCAST):
             raise SyscallError(errno.EACCES)
-        self.autobind()
+        self.autobind(claim=True)
         sender = InetAddress(source if is_any(self.name.host) else self.name.host, self.name.port)
+        if self._leads_outside(destination, sender):
+            return destination
         receivers = self._receivers(destination, sender)
         if group is not None and not receivers:
             raise SyscallError(errno.ENETUNREACH)
         for receiver in receivers:
             receiver.arrive(payload, sender, destination)
         if not receivers and self.destination is not None and address is None:
-            # The "port unreachable" that comes back is told by the next call.
-            self.error = errno.ECONNREFUSED
-            self.waiters.wake()
+            self.fail(errno.ECONNREFUSED)  # the "port unreachable" that comes back
+        return None
 
     def _receivers(self, destination: InetAddress, sender: InetAddress) -> list[UdpSocket]:
         if is_multicast(destination.host) or destination.host == BROADCAST:
@@ -170,6 +187,11 @@ class UdpSocket(InetSocket, RecordSocket):
         chunk.destination = destination.host
         chunk.stamp = time.time_ns()
         self.put_record(chunk)
+
+    def fail(self, error: int) -> None:
+        """A datagram did not arrive, as the network reports: the next call tells."""
+        self.error = error
+        self.waiters.wake()
 
     # -- receiving -------------------------------------------------------------
 
@@ -254,7 +276,15 @@ class UdpSocket(InetSocket, RecordSocket):
         self.options[SOL_UDP, UDP_CORK] = int(any(value[: INT.size]))
         if self._corked and not self.option(UDP_CORK, SOL_UDP):
             payload, self._corked = self._corked, b""
-            self._transmit(payload, None)
+            outside = self._transmit(payload, None)
+            if outside is not None:
+                self.scheduler.spawn(self._send_outside(payload, outside))
+
+    async def _send_outside(self, payload: bytes, destination: InetAddress) -> None:
+        try:
+            await self.stack.outside.send(self, payload, destination, MSG_DONTWAIT)
+        except SyscallError as error:
+            self.fail(error.errno)
 
     def get_option(self, level: int, name: int, size: int) -> bytes:
         if level != SOL_UDP:

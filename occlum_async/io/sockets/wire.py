@@ -94,6 +94,11 @@ class Wire(TcpSocket):
         """A wire can be reset until it leaves."""
         return CLOSE if self._leaving else ESTABLISHED
 
+    @property
+    def busy(self) -> bool:
+        """Whether bytes or an end are still on their way to the host."""
+        return bool(self.inbox) or self._leaving or (self.finished and not self._end_sent)
+
     def table_row(self) -> dict[str, object]:
         """A wire is nobody's socket."""
         return {}
