@@ -33,11 +33,11 @@ async def find_user(fs: FileAccess, user: str) -> Account:
         found = next((int(g[2]) for g in groups if len(g) > 2 and g[0] == group), _number(group))
         if found is None:
             raise ConfigError(f"--user: no group {group!r} in the LibOS's /etc/group")
-        return Account(Credentials.of(uid, found), home)
+        return Account(Credentials.of(uid, found, (found,)), home)
     if entry is None:
-        return Account(Credentials.of(uid, gid), home)
-    more = tuple(int(g[2]) for g in groups if len(g) > 3 and entry[0] in g[3].split(","))
-    return Account(Credentials.of(uid, gid, more), home)
+        return Account(Credentials.of(uid, gid, (gid,)), home)
+    more = tuple(int(g[2]) for g in groups if len(g) > 3 and entry[0] in g[3].split(",") and int(g[2]) != gid)
+    return Account(Credentials.of(uid, gid, (gid, *more)), home)
 
 
 def _number(text: str) -> int | None:

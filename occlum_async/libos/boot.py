@@ -22,6 +22,7 @@ from ..process.supervisor import Supervisor
 from ..sched.strand import Scheduler
 from ..syscalls.table import TABLE
 from . import rootfs
+from .network import NetworkSpec, connect_network
 
 STRICT_GRANTS = shared.GRANT_IDENTITY | shared.GRANT_MEMORY | shared.GRANT_FUTEX
 ALL_GRANTS = STRICT_GRANTS | shared.GRANT_SLEEP
@@ -40,6 +41,9 @@ class Machine:
         """End every guest, then what served them."""
         self.supervisor.close()
         self.submissions.close()
+        if self.kernel.network is not None:
+            await self.kernel.network.outside.drain()
+            self.kernel.network.outside.close()
         await self.boundary.shutdown()
 
 
@@ -55,7 +59,7 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def boot(config: Config, spec: rootfs.RootSpec) -> Machine:
+async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> Machine:
     """Bring a LibOS up. ``HostUnsupported`` and ``ConfigError`` say what is in the way."""
     declare_syscalls()
     _raise_file_limit()
@@ -67,7 +71,9 @@ async def boot(config: Config, spec: rootfs.RootSpec) -> Machine:
     kernel.syscall_table = dict(TABLE)
     kernel.calls = compile_calls(TABLE)
     grants = ALL_GRANTS if config.grants else STRICT_GRANTS
+    config.network = network.mode
     submissions = Submissions(scheduler, grants, shim_table(TABLE))
+    submissions.turn = boundary.turn
     supervisor = Supervisor(scheduler, submissions)
     kernel.supervisor = supervisor
     machine = Machine(kernel, boundary, submissions, supervisor)
@@ -75,6 +81,7 @@ async def boot(config: Config, spec: rootfs.RootSpec) -> Machine:
         await supervisor.start()
         kernel.ipc = IpcNamespace()
         kernel.network = make_network(kernel)
+        kernel.policy = await connect_network(kernel.network, network, boundary)
         mounts = await rootfs.build(spec, kernel, boundary)
     except BaseException:
         await machine.shut_down()

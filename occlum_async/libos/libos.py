@@ -23,6 +23,7 @@ from ..io.file import File
 from ..io.hoststream import HostStream
 from ..io.pipe import make_pipe
 from ..io.tty.console import Console
+from ..io.sockets.policy import Verdict
 from ..process import cloning, dispatch, execute, sending
 from ..process.guest import GuestThread
 from ..process.kernel import Config, Kernel
@@ -35,6 +36,7 @@ from ..sched.strand import CoroutineStrand
 from .accounts import find_user
 from .boot import Machine, boot
 from .embedded import Process, ReadStream, WriteStream
+from .network import NetworkSpec
 from .rootfs import Bind, RootSpec
 from .sizes import parse_size
 from .terminal import QueueDriver, TerminalInput
@@ -50,10 +52,12 @@ class LibOS:
 
     ``rootfs``: a host folder that becomes /, read-only under a layer in memory (``rw``: written to itself); without it
     the host's programs are shown, read-only. ``binds`` and ``tmpfs`` mount more. ``env`` is every program's environment
-    on top of a PATH and its user's HOME. ``memory`` (bytes, or "512m") bounds guests and files in memory together, ``pids`` the
-    number of tasks. ``user`` is "name", "uid" or "uid:gid" of spawned programs, root of the LibOS by default.
+    on top of a PATH and its user's HOME. ``memory`` (bytes, or "512m") bounds guests and files in memory together,
+    ``pids`` the number of tasks. ``user`` is "name", "uid" or "uid:gid" of spawned programs, root by default.
     ``boundary``: "uring", "ocall" or "auto". ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers
-    to (soft, hard). Raises ``ConfigError`` and ``HostUnsupported`` on entering.
+    to (soft, hard). ``network`` is "private" (loopback inside, and the ports of ``publish``, like "8080:80"), "none" or
+    "host"; ``allow`` and ``deny`` are rules like "10.0.0.0/8" or "example.org:443", and ``on_connect`` and ``on_bind``
+    are asked, with the address, the port and "tcp" or "udp", whether a program may; they may be coroutines. Raises ``ConfigError`` and ``HostUnsupported`` on entering.
     """
 
     def __init__(
@@ -72,6 +76,12 @@ class LibOS:
         boundary: str = "auto",
         grants: bool = True,
         limits: Mapping[int, tuple[int, int]] | None = None,
+        network: str = "private",
+        publish: Sequence[str] = (),
+        allow: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        on_connect: Verdict | None = None,
+        on_bind: Verdict | None = None,
     ) -> None:
         size = parse_size(memory)
         self._config = Config(hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary)
@@ -83,12 +93,13 @@ class LibOS:
         self._machine: Machine | None = None
         self._programs: dict[str, Location] = {}
         self._pending_programs: dict[str, Main] = {}
+        self._installing: list[asyncio.Task[None]] = []
         self._watch: MemoryWatch | None = None
 
     # -- life ----------------------------------------------------------------------
 
     async def __aenter__(self) -> LibOS:
-        machine = await boot(self._config, self._spec)
+        machine = await boot(self._config, self._spec, self._network)
         self._machine = machine
         self.fs = FileAccess(machine.kernel.mounts, machine.kernel.scheduler)
         self._watch = MemoryWatch(machine.kernel)
@@ -121,6 +132,12 @@ class LibOS:
         """The kernel object, for those who extend the LibOS."""
         return self._booted().kernel
 
+    @property
+    def published(self) -> list[tuple[int, int]]:
+        """The ports of the host that lead inside, and where: (port of the host, port inside)."""
+        outside = self._booted().kernel.network.outside
+        return [(one.port, one.inside) for one in getattr(outside, "published", ())]
+
     def _booted(self) -> Machine:
         if self._machine is None:
             raise LibOSError("the LibOS is not running", "use it inside `async with LibOS(...)`")
@@ -134,6 +151,7 @@ class LibOS:
             "unsupported": dict(kernel.stats.unsupported),
             "oopses": kernel.stats.oopses,
             "boundary": {"kind": kernel.boundary.name, **kernel.boundary.counters.snapshot()},
+            "network": {"refused": sum(kernel.policy.refused.values())},
             "processes": len(list(kernel.processes)),
             "memory": kernel.memory_in_use(),
         }
@@ -143,14 +161,14 @@ class LibOS:
     def program(self, path: str) -> Callable[[M], M]:
         """Decorator: let ``async def main(sys, argv, env)`` be the program at ``path``, for every process inside.
 
-        Inside a running LibOS the file appears as soon as the event loop has had a turn; use ``install_program`` to
-        wait for it.
+        Inside a running LibOS the file is there for whatever is spawned next, and tells of a failure there; use
+        ``install_program`` to wait for it.
         """
 
         def register(main: M) -> M:
             self._pending_programs[path] = main
             if self._machine is not None:
-                self._installing = asyncio.ensure_future(self.install_program(path, main))
+                self._installing.append(asyncio.ensure_future(self.install_program(path, main)))
             return main
 
         return register
@@ -190,7 +208,12 @@ class LibOS:
         account = self._account if user is None else await find_user(self.fs, user)
         environment = {"PATH": PATH, "HOME": account.home, **self._env, **(env or {})}
         context = FsContext(kernel.mounts.root_location())
-        thread = kernel.create_process(os.fsencode(program), account.credentials, FdTable(), context)
+        words = [_c_string(word) for word in (program, *arguments)]
+        variables = [_c_string(f"{name}={value}") for name, value in environment.items()]
+        try:
+            thread = kernel.create_process(words[0], account.credentials, FdTable(), context)
+        except SyscallError as error:
+            raise _spawn_error(program, error) from None
         for resource, pair in self._limits.items():
             thread.process.limits.set(resource, *pair, privileged=True)
         try:
@@ -199,8 +222,6 @@ class LibOS:
             location, filename = await _find_program(thread, program, environment["PATH"])
             streams = _Streams(kernel, thread)
             await streams.connect(stdin, stdout, stderr, tty)
-            words = [os.fsencode(word) for word in (program, *arguments)]
-            variables = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
             await _start(thread, location, filename, words, variables)
         except SyscallError as error:
             cloning.abandon(thread)
@@ -211,9 +232,8 @@ class LibOS:
         return streams.process()
 
     async def _await_programs(self) -> None:
-        installing = getattr(self, "_installing", None)
-        if installing is not None:
-            await installing
+        while self._installing:
+            await self._installing.pop()
 
     @staticmethod
     async def _directory(thread: Thread, path: str) -> Location:
@@ -272,6 +292,13 @@ async def _start(
     strand = CoroutineStrand(kernel.scheduler, dispatch.live(thread, kernel.calls, begin))
     thread.strand = guest.strand = strand
     strand.start()
+
+
+def _c_string(text: str) -> bytes:
+    data = os.fsencode(text)
+    if b"\0" in data:
+        raise ValueError("embedded null byte")
+    return data
 
 
 def _spawn_error(program: str, error: SyscallError) -> LibOSError:
