@@ -160,6 +160,8 @@ class _Loader:
         return loader_bias, stack_low, stack_high, gap_low
 
     def _map_image(self, image: elf.Image, bias: int, fd_index: int) -> None:
+        if bias + image.start < shared.SHIM_END and bias + image.end > shared.SHIM_BASE:
+            raise SyscallError(errno.ENOMEM)
         for segment in image.segments:
             self._map_segment(segment, bias, fd_index)
 

@@ -58,9 +58,10 @@ class Supervisor:
     async def start(self) -> None:
         """Start the supervisor and the zygote. ``HostUnsupported`` when this host can't run guests."""
         channel = Channel()
-        self._spawn(channel)
         host = HostProcess(self, channel)
+        # Before anybody can submit: what comes earlier than the watch is not seen.
         self._zygote = GuestThread(self.submissions, host, 0)
+        self._spawn(channel)
         timer = self.scheduler.loop.call_later(START_TIMEOUT, self._zygote.abandon)
         try:
             entry = await self._zygote.receive()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from ..abi import shared as abi
 from ..abi.errors import SyscallError
 from ..abi.marshal import Address, Fd, Int, Long, Size, UInt
 from ..fs.mount import MS_NOEXEC
@@ -29,6 +30,8 @@ async def mmap(
     kind = flags & MAP_TYPE
     if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE) or not length or offset % PAGE or offset < 0:
         raise SyscallError(errno.EINVAL)
+    if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and address < abi.SHIM_END and address + length > abi.SHIM_BASE:
+        raise SyscallError(errno.ENOMEM)
     shared = kind != MAP_PRIVATE
     guest = thread.guest
     if not isinstance(guest, GuestThread):
@@ -41,7 +44,7 @@ async def mmap(
             raise SyscallError(errno.ENOMEM)  # private memory is the shim's, huge pages there are none
         host_fd, ours, offset = thread.kernel.shared_memory.anonymous(length), False, 0
     else:
-        host_fd, ours = file.mapping(shared, shared and file.writable)
+        host_fd, ours, offset = file.mapping_at(offset, length, shared, shared and file.writable)
         if file.location is not None:
             guest.host.supervisor.names.note(host_fd, file.location)
     kept = (MAP_SHARED if shared else MAP_PRIVATE) | flags & _PASSED
