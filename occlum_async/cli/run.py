@@ -64,6 +64,17 @@ class Options:
     timeout: float | None = option(
         "--timeout", metavar="SECONDS", convert=at_least(0.001, float), help="End it after this (status 124)."
     )
+    network: str = option(
+        "--network", metavar="MODE", default="private", convert=choice("none", "private", "host"),
+        help="private (loopback inside and published ports; the default), none or host.",
+    )  # fmt: skip
+    publish: tuple[str, ...] = option(
+        "-p", "--publish", metavar="HOST:PORT[/udp]", many=True, help="Let a port of the host lead to a port inside."
+    )
+    allow: tuple[str, ...] = option(
+        "--allow", metavar="RULE", many=True, help="Allow this network peer, and others only if allowed too."
+    )
+    deny: tuple[str, ...] = option("--deny", metavar="RULE", many=True, help="Deny this network peer.")
     boundary: str = option(
         "--boundary", metavar="KIND", default="auto", convert=choice("auto", "uring", "ocall"),
         help="How the kernel reaches the host: uring, ocall or auto (the default).",
@@ -98,6 +109,10 @@ class Options:
             "env": env,
             "boundary": self.boundary,
             "grants": self.grants,
+            "network": self.network,
+            "publish": self.publish,
+            "allow": self.allow,
+            "deny": self.deny,
         }
         if self.rootfs is not None:
             made["rootfs"] = os.path.expanduser(self.rootfs)

@@ -22,8 +22,8 @@ from ..fs.opening import open_path
 from ..io.file import File
 from ..io.hoststream import HostStream
 from ..io.pipe import make_pipe
-from ..io.tty.console import Console
 from ..io.sockets.policy import Verdict
+from ..io.tty.console import Console
 from ..process import cloning, dispatch, execute, sending
 from ..process.guest import GuestThread
 from ..process.kernel import Config, Kernel
@@ -57,7 +57,8 @@ class LibOS:
     ``boundary``: "uring", "ocall" or "auto". ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers
     to (soft, hard). ``network`` is "private" (loopback inside, and the ports of ``publish``, like "8080:80"), "none" or
     "host"; ``allow`` and ``deny`` are rules like "10.0.0.0/8" or "example.org:443", and ``on_connect`` and ``on_bind``
-    are asked, with the address, the port and "tcp" or "udp", whether a program may; they may be coroutines. Raises ``ConfigError`` and ``HostUnsupported`` on entering.
+    are asked, with the address, the port and "tcp" or "udp", whether a program may; they may be coroutines.
+    Raises ``ConfigError`` and ``HostUnsupported`` on entering.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class LibOS:
         self._config = Config(hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary)
         root = None if rootfs is None else os.fspath(rootfs)
         self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname)
+        self._network = NetworkSpec(network, tuple(publish), tuple(allow), tuple(deny), on_connect, on_bind)
+        self._network.check()
         self._env = dict(env or {})
         self._user = user
         self._limits = dict(limits or {})

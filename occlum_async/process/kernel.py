@@ -70,8 +70,8 @@ class Stats:
 class Kernel:
     """One LibOS. ``init`` is pid 1: the LibOS's own reaper, the parent of all that is spawned from outside.
 
-    ``terminals`` are its ptys and its console. ``mounts``, ``boundary``, ``ipc``, ``network`` and
-    ``syscall_table`` are set by who boots the LibOS.
+    ``terminals`` are its ptys and its console. ``mounts``, ``boundary``, ``ipc``, ``network``,
+    its ``policy`` and ``syscall_table`` are set by who boots the LibOS.
     """
 
     release = RELEASE
@@ -94,6 +94,7 @@ class Kernel:
         self.boundary: Any = None
         self.ipc: Any = None
         self.network: Any = None
+        self.policy: Any = None
         self.syscall_table: dict[int, Any] = {}
         self.calls: dict[int, Any] = {}
         self.supervisor: Any = None

@@ -10,6 +10,7 @@ import errno
 import mmap
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -55,6 +56,8 @@ class Submissions:
         self._free = list(range(CAPACITY - 1, -1, -1))
         self._scheduled = False
         self.wakeups = 0
+        # Hands over what is queued for the host and takes what came from it; True when anything was.
+        self.turn: Callable[[], bool] = lambda: False
         lib.poller_sleep(self._poller, self._found, BATCH)
         self._loop.add_reader(self.doorbell, self._rung)
 
@@ -123,7 +126,7 @@ class Submissions:
         while time.monotonic_ns() < end:
             count = lib.poller_scan(poller, found, BATCH)
             if not count:
-                if self.scheduler.busy:
+                if self.turn() or self.scheduler.busy:
                     break
                 count = lib.poller_spin(poller, found, BATCH, self._spin_ns)
                 if not count:
