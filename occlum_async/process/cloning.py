@@ -97,7 +97,7 @@ def _new_process(thread: Thread, pid: int, flags: int, exit_signal: int) -> Proc
         process.dispositions = old.dispositions.copy()
         if flags & CLONE_CLEAR_SIGHAND:
             process.dispositions = old.dispositions.copy(handlers=False)
-    process.executable = old.executable
+    process.run_file(old.executable)
     process.arguments = old.arguments
     process.environment = old.environment
     process.dumpable = old.dumpable
@@ -128,6 +128,7 @@ def abandon(child: Thread) -> None:
         return
     process.exiting = process.zombie = process.reaped = True
     process.exit_waiters.wake()  # what it inherited of IPC objects
+    process.run_file(None)
     process.timers.close()
     process.dispositions.users -= 1
     if process.parent is not None:
@@ -138,8 +139,8 @@ def abandon(child: Thread) -> None:
 def enter_program(thread: Thread, name: bytes, credentials: Credentials | None = None) -> None:
     """The point of no return of execve(2): ``thread`` is alone, and the old program is forgotten.
 
-    ``credentials``: changed by a set-user-ID program or file capabilities. The caller sets ``executable``,
-    ``arguments``, ``environment`` and ``memory``.
+    ``credentials``: changed by a set-user-ID program or file capabilities. The caller sets ``arguments``,
+    ``environment`` and ``memory``.
     """
     process = thread.process
     assert len(process.threads) == 1, "become_single_threaded comes first"

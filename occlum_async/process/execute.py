@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ..fs.credentials import ALL_CAPS, Credentials
 from ..fs.dentry import Location
 from ..fs.mount import MS_NOSUID
-from ..fs.opening import start_executing, stop_executing
 from . import binfmt, cloning, loading
 from .dispatch import Departed
 from .forking import dying_kick, publish_identity
@@ -73,12 +72,9 @@ def _enter(
     thread: Thread, program: binfmt.Program | binfmt.PythonProgram, environment: list[bytes], credentials: Credentials
 ) -> None:
     process = thread.process
-    start_executing(program.location.inode)
-    if process.executable is not None:
-        stop_executing(process.executable.inode)
+    process.run_file(program.location)
     name = program.filename.rpartition(b"/")[2]
     cloning.enter_program(thread, name, credentials)
-    process.executable = program.location
     process.arguments = program.arguments
     process.environment = environment
 

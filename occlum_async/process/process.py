@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..abi import signals as abi
+from ..fs.opening import start_executing, stop_executing
 from ..sched.waitqueue import WaitQueue
 from . import family
 from .limits import Limits
@@ -115,6 +116,16 @@ class Process:
             return "T"
         strands = [thread.strand for thread in self.threads.values()]
         return "S" if all(strand is None or strand.parked for strand in strands) else "R"
+
+    # -- the program -------------------------------------------------------------
+
+    def run_file(self, location: Location | None) -> None:
+        """``location`` is the program from now on, None at the end: nobody writes to a file while it runs."""
+        if location is not None:
+            start_executing(location.inode)
+        if self.executable is not None:
+            stop_executing(self.executable.inode)
+        self.executable = location
 
     # -- usage -------------------------------------------------------------------
 
@@ -228,6 +239,7 @@ class Process:
         self._final_usage = self.own_usage()
         self.exiting = True
         self.zombie = True
+        self.run_file(None)
         self.timers.close()
         self.pending.discard(~0)
         self.dispositions.users -= 1
