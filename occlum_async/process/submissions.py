@@ -21,6 +21,7 @@ from ..sched.strand import Scheduler
 
 CAPACITY = 32768  # threads of one LibOS
 BATCH = 256
+GATHER_NS = 5_000  # how long it looks before what is queued for the host leaves
 SPIN_NS = 20_000  # how long the kernel looks for a submission before it sleeps
 GUEST_SPIN = 2000  # how often a guest looks for a completion before it sleeps
 SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
@@ -126,9 +127,13 @@ class Submissions:
         while time.monotonic_ns() < end:
             count = lib.poller_scan(poller, found, BATCH)
             if not count:
-                if self.turn() or self.scheduler.busy:
+                if self.scheduler.busy:
                     break
-                count = lib.poller_spin(poller, found, BATCH, self._spin_ns)
+                # What guests do next may leave together with what is queued: so look a moment longer.
+                count = lib.poller_spin(poller, found, BATCH, min(GATHER_NS, self._spin_ns))
+                if not count and self.turn():
+                    break
+                count = count or lib.poller_spin(poller, found, BATCH, self._spin_ns)
                 if not count:
                     count = lib.poller_sleep(poller, found, BATCH)
                     if not count:
