@@ -160,6 +160,10 @@ class File:
         """
         raise SyscallError(errno.ENODEV)
 
+    def mapping_at(self, offset: int, length: int, shared: bool, writable: bool) -> tuple[int, bool, int]:
+        """``mapping``, and where in the host fd ``length`` bytes at ``offset`` of this file begin."""
+        return *self.mapping(shared, writable), offset
+
     def poll(self) -> int:
         """The events that hold now. A change of what this returns must ``waiters.wake`` those events."""
         return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM

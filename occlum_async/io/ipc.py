@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable
 
 from ..sched.waitqueue import Waiter, WaitQueue
@@ -13,19 +14,20 @@ from .tally import Tally
 
 
 class IpcNamespace:
-    """System V and POSIX IPC of one LibOS, and the per-user counts of pipes and epolls.
+    """System V and POSIX IPC of one LibOS, and the per-user counts of pipes, epolls and rings.
 
     Processes are opaque owners here. Whoever forks, executes or ends one says so, with ``forked``,
     ``executed`` and the wait queue that is given to ``enroll``.
     """
 
-    def __init__(self, shared_memory: int = DEFAULT_TOTAL) -> None:
+    def __init__(self, shared_memory: int = DEFAULT_TOTAL, pipe_pages: int = sys.maxsize) -> None:
         self.semaphores = SemaphoreTable()
         self.message_queues = MessageQueueTable()
         self.segments = SegmentTable(shared_memory)
         self.posix_queues = QueueTable()
-        self.pipe_pages = Tally()
+        self.pipe_pages = Tally(pipe_pages)
         self.epoll_watches = Tally()
+        self.uring_pages = Tally()
         self._enrolled: dict[Hashable, tuple[WaitQueue, Waiter]] = {}
 
     def enroll(self, owner: Hashable, pid: int, exit_waiters: WaitQueue) -> None:

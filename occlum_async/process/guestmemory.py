@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..abi.errors import SyscallError
 from ..abi.user import UserBuffer, UserPointer
-
-if TYPE_CHECKING:
-    from .guest import GuestThread
 
 _PAGE = 4096
 _BLOCK = 1 << 18
@@ -22,12 +19,30 @@ _WORD = struct.Struct("<Q")
 _MAX = 0x7FFFF000  # what one read(2) or write(2) transfers at most
 
 
+class Memory(Protocol):
+    """The memory of a process, wherever it is: ``guest.HostProcess``."""
+
+    def read(self, address: int, size: int) -> bytes: ...
+    def read_some(self, address: int, size: int) -> bytes: ...
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
+
+
+class User(Protocol):
+    """Whose arguments are decoded: a ``guest.GuestThread`` at its system call, or ``remote.RemoteUser`` at any time."""
+
+    @property
+    def host(self) -> Memory: ...
+    def place(self, position: int) -> tuple[int, int]: ...
+    def window(self, offset: int, size: int) -> bytes: ...
+    def copy_out(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
+
+
 class GuestBuffer(UserBuffer):
     """``size`` bytes at ``address``; ``place`` is where the shim has put a copy in the window, or -1."""
 
     __slots__ = ("address", "guest", "place")
 
-    def __init__(self, guest: GuestThread, address: int, size: int, place: int = -1) -> None:
+    def __init__(self, guest: User, address: int, size: int, place: int = -1) -> None:
         self.guest = guest
         self.address = address
         self.size = size
@@ -48,7 +63,7 @@ class GuestPointer(UserPointer):
 
     __slots__ = ("guest", "known", "place")
 
-    def __init__(self, guest: GuestThread, address: int, place: int = 0, known: int = 0) -> None:
+    def __init__(self, guest: User, address: int, place: int = 0, known: int = 0) -> None:
         self.guest = guest
         self.address = address
         self.place = place
@@ -72,7 +87,7 @@ class GuestPointer(UserPointer):
         return GuestBuffer(self.guest, self.address, size, self.place if 0 < size <= self.known else -1)
 
 
-def read_string(guest: GuestThread, address: int, limit: int) -> bytes:
+def read_string(guest: User, address: int, limit: int) -> bytes:
     """The NUL-terminated string at ``address``, page by page; ENAMETOOLONG when there is no end below ``limit``."""
     pieces: list[bytes] = []
     total = 0
@@ -90,7 +105,7 @@ def read_string(guest: GuestThread, address: int, limit: int) -> bytes:
     raise SyscallError(errno.ENAMETOOLONG)
 
 
-def read_strings(guest: GuestThread, array: int, limit: int) -> list[bytes]:
+def read_strings(guest: User, array: int, limit: int) -> list[bytes]:
     """The strings of a NULL-terminated array of pointers; E2BIG above ``limit`` bytes. NULL is an empty array."""
     if not array:
         return []
@@ -112,7 +127,7 @@ def read_strings(guest: GuestThread, array: int, limit: int) -> list[bytes]:
     return strings
 
 
-def _read_pointers(guest: GuestThread, array: int, limit: int) -> list[int]:
+def _read_pointers(guest: User, array: int, limit: int) -> list[int]:
     pointers: list[int] = []
     while len(pointers) < limit:
         size = min(512, _PAGE - array % _PAGE) or 8

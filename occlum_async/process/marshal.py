@@ -5,20 +5,17 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..abi import shared
 from ..abi.errors import SyscallError
 from ..abi.marshal import Argument, Kind
 from ..abi.signals import Restart
 from ..abi.user import UserBuffer, VectorBuffer
-from .guestmemory import GuestBuffer, GuestPointer
-
-if TYPE_CHECKING:
-    from .guest import GuestThread
+from .guestmemory import GuestBuffer, GuestPointer, User
 
 Entry = tuple[int, ...]
-Decoder = Callable[["GuestThread", Entry], Any]
+Decoder = Callable[[User, Entry], Any]
 
 FIRST_ARGUMENT = 3  # number, flags, user_data come before
 IOVEC = struct.Struct("<QQ")
@@ -103,7 +100,7 @@ def _value(register: int, argument: Argument) -> Decoder:
 
 
 def _string(register: int, position: int, optional: bool) -> Decoder:
-    def decode(guest: GuestThread, entry: Entry) -> bytes | None:
+    def decode(guest: User, entry: Entry) -> bytes | None:
         place, length = guest.place(position)
         if length <= shared.WINDOW_SIZE:
             return guest.window(place, length)
@@ -115,7 +112,7 @@ def _string(register: int, position: int, optional: bool) -> Decoder:
 
 
 def _struct(register: int, position: int) -> Decoder:
-    def decode(guest: GuestThread, entry: Entry) -> GuestPointer:
+    def decode(guest: User, entry: Entry) -> GuestPointer:
         place, known = guest.place(position)
         return GuestPointer(guest, entry[register], place, known if known <= shared.WINDOW_SIZE else 0)
 
@@ -123,7 +120,7 @@ def _struct(register: int, position: int) -> Decoder:
 
 
 def _buffer(register: int, position: int, length: int, unit: int) -> Decoder:
-    def decode(guest: GuestThread, entry: Entry) -> GuestBuffer:
+    def decode(guest: User, entry: Entry) -> GuestBuffer:
         size = entry[length] * unit
         place, copied = guest.place(position)
         return GuestBuffer(guest, entry[register], size, place if size <= copied <= shared.WINDOW_SIZE else -1)
@@ -132,7 +129,7 @@ def _buffer(register: int, position: int, length: int, unit: int) -> Decoder:
 
 
 def _vector(register: int) -> Decoder:
-    def decode(guest: GuestThread, entry: Entry) -> UserBuffer:
+    def decode(guest: User, entry: Entry) -> UserBuffer:
         count = entry[register + 1]
         if count > IOV_MAX:
             raise SyscallError(errno.EINVAL)
@@ -142,7 +139,7 @@ def _vector(register: int) -> Decoder:
     return decode
 
 
-def vector_parts(guest: GuestThread, raw: bytes) -> list[UserBuffer]:
+def vector_parts(guest: User, raw: bytes) -> list[UserBuffer]:
     """The buffers that an iovec array names; EINVAL for a length above SSIZE_MAX; what exceeds a transfer is cut."""
     parts: list[UserBuffer] = []
     room = _MAX_TRANSFER

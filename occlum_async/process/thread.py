@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..fs.context import FsContext
     from ..fs.credentials import Credentials
     from ..fs.fdtable import FdTable
+    from ..io.uring.submitter import Submitter
     from .host import GuestThread
     from .kernel import Kernel
     from .process import Process
@@ -69,6 +70,7 @@ class Thread:
         self.parent_death_signal = 0
         self.clear_child_tid = 0  # set_tid_address(2)
         self.robust_list: tuple[int, int] = (0, 0)  # set_robust_list(2): head, length
+        self.submitter: Submitter | None = None  # its asynchronous requests, once it has made one
         # The absolute end (monotonic ns) of a wait that is restarted after a signal without a handler.
         self.restart_deadline: int | None = None
         self.stopped = False
@@ -189,6 +191,12 @@ class Thread:
         self.clear_child_tid = 0
         self.robust_list = (0, 0)
         self.restart_deadline = None
+        self.end_requests()
+
+    def end_requests(self) -> None:
+        """Whatever the thread has asked for asynchronously comes to its end."""
+        if self.submitter is not None:
+            self.submitter.end()
 
     def exit(self, status: int = 0) -> None:
         """The thread has ended: let go of everything. ``status`` counts if the process is not exiting otherwise.
@@ -199,6 +207,7 @@ class Thread:
             return
         self.exited = True
         self.exit_status = status
+        self.end_requests()
         self.files.release()
         self.fs.release()
         self.process.thread_exited(self)

@@ -38,7 +38,7 @@ CONSTANTS = {
     "kernel/dmesg_restrict": "1",
     "kernel/unprivileged_bpf_disabled": "2",
     "kernel/unprivileged_userns_clone": "0",
-    "kernel/io_uring_disabled": "2",
+    "kernel/io_uring_disabled": "0",
     "kernel/tainted": "0",
     "kernel/panic": "0",
     "kernel/printk": "4\t4\t1\t7",

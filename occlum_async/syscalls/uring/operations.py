@@ -1,0 +1,269 @@
+"""The operations of io_uring that are system calls: for each, which call it is and where its arguments stand.
+
+There is no second implementation of anything: ``CALLS`` names the declared call, whose handler does the work.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...abi.errors import SyscallError
+from ...abi.socket import IOVEC, MSG_NOSIGNAL
+from ...abi.uring import FSYNC_DATASYNC, IOSQE_BUFFER_SELECT, SPLICE_F_FD_IN_FIXED, Op
+from ...abi.user import PythonPointer, UserBuffer, UserPointer, VectorBuffer
+from ...io.file import POLLIN, POLLOUT
+from ...io.uring.registered import FixedBuffer
+from ...io.uring.request import Request
+from ...process.asynchronous import FIXED, RemoteUser
+from ...process.guestmemory import GuestBuffer, GuestPointer, read_string
+from ...process.marshal import IOV_MAX, vector_parts
+from .messages import Message
+
+PATH_MAX = 4096
+NOWHERE = (1 << 64) - 1  # an offset of -1
+OFFSET = struct.Struct("<Q")
+
+Arguments = Callable[[Request, RemoteUser], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemCall:
+    """One operation. ``number`` is the system call's; ``arguments`` are numbers, or what the handler gets as it is.
+
+    ``on_file``: ``fd`` is a file that the request holds on to. ``waits``: the events that it is waited for where a
+    non-blocking file makes the handler say EAGAIN. ``opens``: a registered slot may take what is opened. ``selects``:
+    a buffer may be chosen from a group. ``positioned``: the fourth argument is an offset, which streams ignore.
+    """
+
+    number: int
+    arguments: Arguments
+    on_file: bool = True
+    waits: int = 0
+    opens: bool = False
+    selects: bool = False
+    positioned: bool = False
+    prioritized: bool = False  # the field ``ioprio`` may be set
+    messages: bool = False  # ``op_flags`` are those of send(2) and recv(2)
+
+
+def descriptor(request: Request) -> int:
+    """The number under which the handler finds the request's file."""
+    fd: int = request.fd
+    return FIXED + fd if request.fixed and fd >= 0 else fd
+
+
+def _path(user: RemoteUser, address: int) -> bytes:
+    return read_string(user, address, PATH_MAX)
+
+
+# -- reading and writing -------------------------------------------------------
+
+
+def _plain(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return _transfer(request, GuestBuffer(user, request.addr, request.length))
+
+
+def _vector(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    if request.flags & IOSQE_BUFFER_SELECT:
+        if request.length != 1:
+            raise SyscallError(errno.EINVAL)
+        return _plain(request, user)
+    if request.length > IOV_MAX:
+        raise SyscallError(errno.EINVAL)
+    raw = user.host.read(request.addr, request.length * IOVEC.size) if request.length else b""
+    return _transfer(request, VectorBuffer(vector_parts(user, raw)))
+
+
+def _fixed(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return _transfer(request, GuestBuffer(user, *fixed_range(request)))
+
+
+def fixed_range(request: Request) -> tuple[int, int]:
+    """Address and length within the registered buffer that the request names; EFAULT."""
+    buffers = request.ring.buffers or []
+    buffer = buffers[request.buf_index] if request.buf_index < len(buffers) else FixedBuffer()
+    end = buffer.address + buffer.size
+    if not buffer.address <= request.addr or request.addr + request.length > end or not buffer.size:
+        raise SyscallError(errno.EFAULT)
+    return request.addr, request.length
+
+
+def _transfer(request: Request, buffer: UserBuffer) -> tuple[Any, ...]:
+    return descriptor(request), buffer, 1, request.off, 0, request.op_flags
+
+
+def _splice(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return (
+        _splice_source(request), _by_value(request.addr), descriptor(request), _by_value(request.off), request.length,
+        request.op_flags & ~SPLICE_F_FD_IN_FIXED,
+    )  # fmt: skip
+
+
+def _tee(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    flags = request.op_flags & ~SPLICE_F_FD_IN_FIXED
+    return _splice_source(request), descriptor(request), request.length, flags
+
+
+def _splice_source(request: Request) -> int:
+    fd: int = request.file_index
+    return FIXED + fd if request.op_flags & SPLICE_F_FD_IN_FIXED and fd >= 0 else fd
+
+
+def _by_value(offset: int) -> UserPointer:
+    """An offset that stands in the entry itself, where the call takes a pointer to it."""
+    return PythonPointer(None if offset == NOWHERE else bytearray(OFFSET.pack(offset)))
+
+
+# -- sockets -------------------------------------------------------------------
+
+
+def _send(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    address_length = request.file_index & 0xFFFF
+    flags = request.op_flags | MSG_NOSIGNAL
+    return descriptor(request), request.addr, request.length, flags, request.off, address_length
+
+
+def _receive(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), request.addr, request.length, request.op_flags, 0, 0
+
+
+def _send_message(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), _message(request, user), request.op_flags | MSG_NOSIGNAL
+
+
+def _receive_message(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), _message(request, user), request.op_flags
+
+
+def _message(request: Request, user: RemoteUser) -> UserPointer:
+    return Message(GuestPointer(user, request.addr))
+
+
+def _connect(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), request.addr, request.off & 0xFFFFFFFF
+
+
+def _accept(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), request.addr, request.off, request.op_flags
+
+
+# -- files by their names ------------------------------------------------------
+
+
+def _open(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.op_flags, request.length
+
+
+def _open_how(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.off, request.length
+
+
+def _close(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    if request.fixed:
+        raise SyscallError(errno.EBADF)
+    if not request.file_index:
+        return (request.fd,)
+    if request.fd:
+        raise SyscallError(errno.EINVAL)
+    return (FIXED + (request.file_index & 0xFFFFFFFF) - 1,)
+
+
+def _statx(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.op_flags, request.length, request.off
+
+
+def _rename(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.length, _path(user, request.off), request.op_flags
+
+
+def _unlink(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.op_flags
+
+
+def _mkdir(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.length
+
+
+def _symlink(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return _path(user, request.addr), request.fd, _path(user, request.off)
+
+
+def _link(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.fd, _path(user, request.addr), request.length, _path(user, request.off), request.op_flags
+
+
+def _set_attribute(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return _path(user, request.addr3), request.addr, request.off, request.length, request.op_flags
+
+
+def _get_attribute(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return _path(user, request.addr3), request.addr, request.off, request.length
+
+
+# -- the table -----------------------------------------------------------------
+
+
+def _in_order(*fields: str) -> Arguments:
+    """Arguments that are fields of the entry; ``file`` is the request's descriptor."""
+
+    def arguments(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+        return tuple(descriptor(request) if field == "file" else getattr(request, field) for field in fields)
+
+    return arguments
+
+
+_READ: dict[str, Any] = {"waits": POLLIN, "positioned": True, "prioritized": True}
+_WRITE: dict[str, Any] = {"waits": POLLOUT, "positioned": True, "prioritized": True}
+_SENDS: dict[str, Any] = {"waits": POLLOUT, "messages": True, "prioritized": True}
+_RECEIVES: dict[str, Any] = {"waits": POLLIN, "messages": True, "prioritized": True, "selects": True}
+
+CALLS: dict[int, SystemCall] = {
+    Op.READ: SystemCall(327, _plain, selects=True, **_READ),
+    Op.READV: SystemCall(327, _vector, selects=True, **_READ),
+    Op.READ_FIXED: SystemCall(327, _fixed, **_READ),
+    Op.WRITE: SystemCall(328, _plain, **_WRITE),
+    Op.WRITEV: SystemCall(328, _vector, **_WRITE),
+    Op.WRITE_FIXED: SystemCall(328, _fixed, **_WRITE),
+    Op.SYNC_FILE_RANGE: SystemCall(277, _in_order("file", "off", "length", "op_flags")),
+    Op.FALLOCATE: SystemCall(285, _in_order("file", "length", "off", "addr")),
+    Op.FADVISE: SystemCall(221, _in_order("file", "off", "length", "op_flags")),
+    Op.SPLICE: SystemCall(275, _splice),
+    Op.TEE: SystemCall(276, _tee),
+    Op.SEND: SystemCall(44, _send, **_SENDS),
+    Op.SEND_ZC: SystemCall(44, _send, **_SENDS),
+    Op.SENDMSG: SystemCall(46, _send_message, **_SENDS),
+    Op.SENDMSG_ZC: SystemCall(46, _send_message, **_SENDS),
+    Op.RECV: SystemCall(45, _receive, **_RECEIVES),
+    Op.RECVMSG: SystemCall(47, _receive_message, **_RECEIVES),
+    Op.SOCKET: SystemCall(41, _in_order("fd", "off", "length"), on_file=False, opens=True),
+    Op.CONNECT: SystemCall(42, _connect, waits=POLLOUT),
+    Op.ACCEPT: SystemCall(288, _accept, waits=POLLIN, opens=True, prioritized=True),
+    Op.SHUTDOWN: SystemCall(48, _in_order("file", "length")),
+    Op.EPOLL_CTL: SystemCall(233, _in_order("fd", "length", "off", "addr"), on_file=False),
+    Op.OPENAT: SystemCall(257, _open, on_file=False, opens=True),
+    Op.OPENAT2: SystemCall(437, _open_how, on_file=False, opens=True),
+    Op.CLOSE: SystemCall(3, _close, on_file=False),
+    Op.STATX: SystemCall(332, _statx, on_file=False),
+    Op.RENAMEAT: SystemCall(316, _rename, on_file=False),
+    Op.UNLINKAT: SystemCall(263, _unlink, on_file=False),
+    Op.MKDIRAT: SystemCall(258, _mkdir, on_file=False),
+    Op.SYMLINKAT: SystemCall(266, _symlink, on_file=False),
+    Op.LINKAT: SystemCall(265, _link, on_file=False),
+    Op.SETXATTR: SystemCall(188, _set_attribute, on_file=False),
+    Op.GETXATTR: SystemCall(191, _get_attribute, on_file=False),
+    Op.FSETXATTR: SystemCall(190, _in_order("file", "addr", "off", "length", "op_flags")),
+    Op.FGETXATTR: SystemCall(193, _in_order("file", "addr", "off", "length")),
+}
+_FSYNC = SystemCall(74, _in_order("file"))
+_FDATASYNC = SystemCall(75, _in_order("file"))
+
+
+def system_call(request: Request) -> SystemCall | None:
+    """Which system call the request makes; None when it is about the ring itself, or nothing that is known."""
+    if request.op == Op.FSYNC:
+        return _FDATASYNC if request.op_flags & FSYNC_DATASYNC else _FSYNC
+    return CALLS.get(request.op)

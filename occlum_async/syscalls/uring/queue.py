@@ -1,0 +1,365 @@
+"""The operations of io_uring that are about rings, requests and time, and so are no system calls."""
+
+from __future__ import annotations
+
+import errno
+import struct
+import time
+from bisect import insort
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from ...abi.errors import SyscallError
+from ...abi.uring import (
+    ASYNC_CANCEL_ALL,
+    ASYNC_CANCEL_ANY,
+    ASYNC_CANCEL_FD,
+    ASYNC_CANCEL_FD_FIXED,
+    CQE_F_MORE,
+    LINK_TIMEOUT_UPDATE,
+    MSG_DATA,
+    MSG_RING_CQE_SKIP,
+    MSG_SEND_FD,
+    POLL_ADD_LEVEL,
+    POLL_ADD_MULTI,
+    POLL_UPDATE_EVENTS,
+    POLL_UPDATE_USER_DATA,
+    TIMEOUT_ABS,
+    TIMEOUT_BOOTTIME,
+    TIMEOUT_ETIME_SUCCESS,
+    TIMEOUT_REALTIME,
+    TIMEOUT_UPDATE,
+    Op,
+)
+from ...io.file import POLLERR, POLLHUP, File
+from ...io.uring.registered import BufferGroup
+from ...io.uring.request import Request
+from ...io.uring.ring import COUNTED, Uring
+from ...process.asynchronous import FIXED, RemoteUser
+from ...process.thread import Thread
+from ...sched.strand import TIMED_OUT
+from .register import update_files
+
+TIMESPEC = struct.Struct("<qq")
+BILLION = 10**9
+BUFFERS_MAX = 1 << 16  # that one PROVIDE_BUFFERS hands in
+_CANCEL_KNOWN = ASYNC_CANCEL_ALL | ASYNC_CANCEL_FD | ASYNC_CANCEL_ANY | ASYNC_CANCEL_FD_FIXED
+_CLOCKS = TIMEOUT_BOOTTIME | TIMEOUT_REALTIME
+# Advice that changes nothing a program can see; the rest of madvise(2) is an act upon the caller's own mappings.
+_HARMLESS_ADVICE = (0, 1, 2, 3, 12, 13, 14, 15, 20, 21)
+
+# An operation: looks at its entry at once (``SyscallError``), and gives the work to do.
+Prepared = Callable[[], Awaitable[int]]
+Operation = Callable[[Thread, RemoteUser, Request], Prepared]
+
+OPERATIONS: dict[int, Operation] = {}
+
+
+def _operation(op: Op) -> Callable[[Operation], Operation]:
+    def register(prepare: Operation) -> Operation:
+        OPERATIONS[op] = prepare
+        return prepare
+
+    return register
+
+
+def _at_once(act: Callable[[], int | None]) -> Prepared:
+    """Work that waits for nothing."""
+
+    async def work() -> int:
+        return act() or 0
+
+    return work
+
+
+def file_of(thread: Thread, ring: Uring, number: int) -> File:
+    """The file behind a descriptor or, from ``FIXED`` up, a registered one; EBADF."""
+    return ring.files.get(number - FIXED) if number >= FIXED else thread.files.get(number)
+
+
+def _descriptor(request: Request) -> int:
+    return FIXED + request.fd if request.fixed and request.fd >= 0 else int(request.fd)
+
+
+@_operation(Op.NOP)
+def _nop(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    return _at_once(lambda: 0)
+
+
+@_operation(Op.URING_CMD)
+def _command(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    raise SyscallError(errno.EOPNOTSUPP)
+
+
+@_operation(Op.MADVISE)
+def _madvise(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    def act() -> None:
+        if request.op_flags not in _HARMLESS_ADVICE or request.addr % 4096:
+            raise SyscallError(errno.EINVAL)
+
+    return _at_once(act)
+
+
+# -- poll ----------------------------------------------------------------------
+
+
+@_operation(Op.POLL_ADD)
+def _poll_add(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    if request.length & ~(POLL_ADD_MULTI | POLL_ADD_LEVEL) or request.addr or request.off:
+        raise SyscallError(errno.EINVAL)
+    request.events = request.op_flags | POLLERR | POLLHUP
+
+    async def work() -> int:
+        file = request.hold(file_of(thread, request.ring, _descriptor(request)))
+        while True:
+            found = file.poll() & request.events
+            if found and not request.length & POLL_ADD_MULTI:
+                return found
+            # A multishot one completes at each wake-up after which something holds, while there is room.
+            if found and not request.ring.post(request.user_data, found, CQE_F_MORE, last=False):
+                return found
+            await file.waiters.wait(file.scheduler, request.events)
+
+    return work
+
+
+@_operation(Op.POLL_REMOVE)
+def _poll_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    known = POLL_UPDATE_EVENTS | POLL_UPDATE_USER_DATA | POLL_ADD_MULTI
+    if request.length & ~known or (request.length == POLL_ADD_MULTI):
+        raise SyscallError(errno.EINVAL)
+
+    def act() -> None:
+        ring = request.ring
+        target = ring.find(request.addr, Op.POLL_ADD)
+        if target is None:
+            raise SyscallError(errno.ENOENT)
+        if request.length & (POLL_UPDATE_EVENTS | POLL_UPDATE_USER_DATA) == 0:
+            ring.cancel(target)
+            return
+        if request.length & POLL_UPDATE_USER_DATA:
+            ring.rename(target, request.off)
+        if request.length & POLL_UPDATE_EVENTS:
+            target.events = request.op_flags | POLLERR | POLLHUP
+            target.length = request.length & POLL_ADD_MULTI
+        target.update()
+
+    return _at_once(act)
+
+
+# -- time ----------------------------------------------------------------------
+
+
+def _deadline(user: RemoteUser, address: int, flags: int) -> int:
+    """When, on the monotonic clock, a time-out with these flags ends."""
+    if flags & _CLOCKS == _CLOCKS:
+        raise SyscallError(errno.EINVAL)
+    seconds, nanoseconds = TIMESPEC.unpack(user.host.read(address, TIMESPEC.size))
+    if seconds < 0 or nanoseconds < 0:
+        raise SyscallError(errno.EINVAL)
+    span: int = seconds * BILLION + nanoseconds
+    now = time.monotonic_ns()
+    if not flags & TIMEOUT_ABS:
+        return now + span
+    if flags & TIMEOUT_REALTIME:
+        return now + span - time.time_ns()
+    return now + span - time.clock_gettime_ns(time.CLOCK_BOOTTIME) if flags & TIMEOUT_BOOTTIME else span
+
+
+async def _sleep(request: Request) -> bool:
+    """Sleep until the request's deadline, which may move meanwhile; False when enough requests completed first."""
+    strand = request.strand
+    assert strand is not None, "it has begun"
+    while True:
+        remaining = (request.deadline - time.monotonic_ns()) / BILLION
+        answer = await strand.park(min(remaining, 86400.0))
+        if answer is COUNTED:
+            return False
+        if answer is TIMED_OUT and time.monotonic_ns() >= request.deadline:
+            return True
+
+
+@_operation(Op.TIMEOUT)
+def _timeout(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    flags = request.op_flags
+    if flags & ~(TIMEOUT_ABS | _CLOCKS | TIMEOUT_ETIME_SUCCESS) or request.length != 1:
+        raise SyscallError(errno.EINVAL)
+    request.deadline = _deadline(user, request.addr, flags)
+
+    async def work() -> int:
+        ring = request.ring
+        count = request.off & 0xFFFFFFFF
+        place = (ring.completions + count, request.sequence, request)
+        if count:
+            insort(ring.counting, place)
+        try:
+            if not await _sleep(request):
+                return 0
+        finally:
+            if count:
+                with suppress(ValueError):
+                    ring.counting.remove(place)
+        request.tolerated = bool(flags & TIMEOUT_ETIME_SUCCESS)
+        raise SyscallError(errno.ETIME)
+
+    return work
+
+
+@_operation(Op.LINK_TIMEOUT)
+def _link_timeout(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    flags = request.op_flags
+    if flags & ~(TIMEOUT_ABS | _CLOCKS | TIMEOUT_ETIME_SUCCESS) or request.length != 1 or request.off:
+        raise SyscallError(errno.EINVAL)
+    request.deadline = _deadline(user, request.addr, flags)
+
+    async def work() -> int:
+        await _sleep(request)
+        target = request.guarded
+        if target is None or not target.begun:
+            raise SyscallError(errno.ENOENT)
+        request.tolerated = bool(flags & TIMEOUT_ETIME_SUCCESS)
+        raise SyscallError(errno.ETIME if request.ring.cancel(target) else errno.EALREADY)
+
+    return work
+
+
+@_operation(Op.TIMEOUT_REMOVE)
+def _timeout_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    flags = request.op_flags
+    updates = TIMEOUT_UPDATE | LINK_TIMEOUT_UPDATE
+    if request.length or (flags and not flags & updates) or flags & ~(updates | TIMEOUT_ABS | _CLOCKS):
+        raise SyscallError(errno.EINVAL)
+    deadline = _deadline(user, request.off, flags) if flags else 0
+
+    def act() -> None:
+        op = Op.LINK_TIMEOUT if flags & LINK_TIMEOUT_UPDATE else Op.TIMEOUT
+        target = request.ring.find(request.addr, op)
+        if target is None:
+            raise SyscallError(errno.ENOENT)
+        if flags:
+            target.deadline = deadline
+            target.update()
+        elif not request.ring.cancel(target):
+            raise SyscallError(errno.EALREADY)
+
+    return _at_once(act)
+
+
+# -- cancellation --------------------------------------------------------------
+
+
+@_operation(Op.ASYNC_CANCEL)
+def _async_cancel(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    if request.off or request.file_index:
+        raise SyscallError(errno.EINVAL)
+    return _at_once(
+        lambda: cancel(thread, request.ring, request, request.addr, request.fd, request.op_flags, request.fixed)
+    )
+
+
+def cancel(
+    thread: Thread, ring: Uring, asking: Request | None, user_data: int, fd: int, flags: int, fixed: bool
+) -> int:
+    """Cancel the requests that match, the first or all; how many (0 where only one is asked for). ENOENT, EALREADY."""
+    if flags & ~_CANCEL_KNOWN or (flags & ASYNC_CANCEL_FD and flags & ASYNC_CANCEL_ANY):
+        raise SyscallError(errno.EINVAL)
+    many = bool(flags & (ASYNC_CANCEL_ALL | ASYNC_CANCEL_ANY))
+    candidates = _candidates(thread, ring, user_data, fd, flags, fixed)
+    count = 0
+    late = False
+    for candidate in candidates:
+        if candidate is asking or not candidate.begun:
+            continue
+        if not ring.cancel(candidate):
+            late = True
+        else:
+            count += 1
+        if not many:
+            break
+    if many:
+        return count
+    if not count:
+        raise SyscallError(errno.EALREADY if late else errno.ENOENT)
+    return 0
+
+
+def _candidates(thread: Thread, ring: Uring, user_data: int, fd: int, flags: int, fixed: bool) -> list[Request]:
+    if flags & ASYNC_CANCEL_FD:
+        file = file_of(thread, ring, FIXED + fd if fixed or flags & ASYNC_CANCEL_FD_FIXED else fd)
+        return [request for request in ring.requests.values() if request.file is file]
+    if flags & ASYNC_CANCEL_ANY:
+        return list(ring.requests.values())
+    return list(ring.by_user_data.get(user_data, ()))
+
+
+# -- what is registered, and other rings ---------------------------------------
+
+
+@_operation(Op.FILES_UPDATE)
+def _files_update(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    if request.fixed or request.op_flags or not request.length:
+        raise SyscallError(errno.EINVAL)
+    return _at_once(lambda: update_files(thread, user, request.ring, request.off, request.addr, request.length))
+
+
+@_operation(Op.PROVIDE_BUFFERS)
+def _provide_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    count, first = request.fd, request.off
+    if not 0 < count <= BUFFERS_MAX:
+        raise SyscallError(errno.E2BIG)
+    if request.op_flags or not request.length or request.addr + count * request.length > 1 << 47:
+        raise SyscallError(errno.EINVAL if request.op_flags or not request.length else errno.EFAULT)
+    if first + count > BUFFERS_MAX:
+        raise SyscallError(errno.E2BIG if first >= BUFFERS_MAX else errno.EINVAL)
+
+    def act() -> None:
+        group = request.ring.groups.setdefault(request.buf_index, BufferGroup())
+        if not isinstance(group, BufferGroup):
+            raise SyscallError(errno.EINVAL)
+        group.provide(request.addr, request.length, count, first)
+
+    return _at_once(act)
+
+
+@_operation(Op.REMOVE_BUFFERS)
+def _remove_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    if request.op_flags or request.addr or request.length or request.off or not 0 < request.fd <= BUFFERS_MAX:
+        raise SyscallError(errno.EINVAL)
+
+    def act() -> int:
+        group = request.ring.groups.get(request.buf_index)
+        if group is None:
+            raise SyscallError(errno.ENOENT)
+        if not isinstance(group, BufferGroup):
+            raise SyscallError(errno.EINVAL)
+        return group.remove(request.fd)
+
+    return _at_once(act)
+
+
+@_operation(Op.MSG_RING)
+def _message(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    if request.buf_index or request.personality or request.op_flags & ~MSG_RING_CQE_SKIP:
+        raise SyscallError(errno.EINVAL)
+
+    def act() -> None:
+        target = file_of(thread, request.ring, _descriptor(request))
+        if not isinstance(target, Uring):
+            raise SyscallError(errno.EBADFD)
+        if not target.enabled:
+            raise SyscallError(errno.EBADFD)
+        if request.addr == MSG_SEND_FD:
+            slot = request.file_index & 0xFFFFFFFF
+            if target is request.ring:
+                raise SyscallError(errno.EINVAL)
+            file = request.ring.files.get(request.addr3)
+            target.files.install(file, slot if slot == 0xFFFFFFFF else slot - 1)
+            if request.op_flags & MSG_RING_CQE_SKIP:
+                return
+        elif request.addr != MSG_DATA or request.file_index or request.addr3:
+            raise SyscallError(errno.EINVAL)
+        result = (request.length & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+        if not target.post(request.off, result if request.addr == MSG_DATA else 0, last=False):
+            raise SyscallError(errno.EOVERFLOW)
+
+    return _at_once(act)
