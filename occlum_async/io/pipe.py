@@ -38,6 +38,11 @@ WRITABLE = POLLOUT | POLLWRNORM
 _numbers = itertools.count(1)
 
 
+def _within(users: Tally, uid: int, more: int, privileged: bool) -> bool:
+    """Whether a pipe may take ``more`` pages. All pipes together get half of their limit: the rest is for small ones."""
+    return (privileged or users[uid] + more <= USER_PAGES_SOFT) and users.total + more <= users.limit // 2
+
+
 class Packet(bytes):
     """One write to an O_DIRECT pipe: read as a whole, and what the reader has no room for is lost."""
 
@@ -54,8 +59,9 @@ class Pipe:
         self.ino = next(_numbers)
         self.time = time.time_ns()
         self.users = users
-        within = users is None or privileged or users[uid] + DEFAULT_SLOTS <= USER_PAGES_SOFT
-        self.capacity = DEFAULT_SLOTS if within else SOFT_SLOTS
+        self.capacity = DEFAULT_SLOTS if users is None or _within(users, uid, DEFAULT_SLOTS, privileged) else SOFT_SLOTS
+        if users is not None and users.total + self.capacity > users.limit:
+            raise SyscallError(errno.ENFILE)
         self.slots: deque[bytes | memoryview] = deque()
         self.room = 0  # what still fits into the page of the last slot
         self.readers = self.writers = 0
@@ -183,11 +189,10 @@ class Pipe:
             raise SyscallError(errno.EINVAL)
         slots = 1 << max((size + PAGE - 1) // PAGE - 1, 0).bit_length()
         grows = slots > self.capacity
-        if grows and slots * PAGE > (HARD_SIZE if privileged else MAX_SIZE):
+        if grows and slots * PAGE > (HARD_SIZE if privileged and self.users is not None else MAX_SIZE):
             raise SyscallError(errno.EPERM)
         if self.users is not None:
-            pages = self.users[self.uid] + slots - self.capacity
-            if grows and not privileged and pages > USER_PAGES_SOFT:
+            if grows and not _within(self.users, self.uid, slots - self.capacity, privileged):
                 raise SyscallError(errno.EPERM)
         if slots < len(self.slots):
             raise SyscallError(errno.EBUSY)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+
 
 class Tally:
-    """How much of one resource each user id holds. Users that hold nothing take no room."""
+    """How much of one resource each user id holds. Users that hold nothing take no room.
 
-    def __init__(self) -> None:
+    ``limit`` is what all together should hold: nobody's privileges reach beyond it.
+    """
+
+    def __init__(self, limit: int = sys.maxsize) -> None:
         self._held: dict[int, int] = {}
+        self.limit = limit
+        self.total = 0
 
     def __getitem__(self, uid: int) -> int:
         return self._held.get(uid, 0)
@@ -16,6 +23,7 @@ class Tally:
         """Account ``amount`` more (or less, when negative) to ``uid``."""
         total = self[uid] + amount
         assert total >= 0, "more was given back than taken"
+        self.total += amount
         if total:
             self._held[uid] = total
         else:

@@ -12,6 +12,7 @@ from .. import syscalls
 from ..abi import shared
 from ..fs.context import FsContext
 from ..fs.fdtable import FdTable
+from ..fs.pages import PAGE
 from ..io.boundary import Boundary, open_boundary
 from ..io.ipc import IpcNamespace
 from ..process.kernel import Config, Kernel
@@ -24,6 +25,7 @@ from ..syscalls.table import TABLE
 from . import rootfs
 from .network import NetworkSpec, connect_network
 
+PIPE_SHARE = 4  # what is in pipes may take a quarter of the memory
 STRICT_GRANTS = shared.GRANT_IDENTITY | shared.GRANT_MEMORY | shared.GRANT_FUTEX
 ALL_GRANTS = STRICT_GRANTS | shared.GRANT_SLEEP
 
@@ -79,7 +81,7 @@ async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> M
     machine = Machine(kernel, boundary, submissions, supervisor)
     try:
         await supervisor.start()
-        kernel.ipc = IpcNamespace()
+        kernel.ipc = IpcNamespace(pipe_pages=config.memory // PIPE_SHARE // PAGE)
         kernel.network = make_network(kernel)
         kernel.policy = await connect_network(kernel.network, network, boundary)
         mounts = await rootfs.build(spec, kernel, boundary)

@@ -94,6 +94,7 @@ class Supervisor:
         )  # fmt: skip
         theirs.close()
         resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, (GUEST_FILES, GUEST_FILES))
+        resource.prlimit(self._process.pid, resource.RLIMIT_CORE, (0, 0))  # a guest's memory is not the host's to keep
         page = self.submissions.read_only_page()
         self._send([self.submissions.doorbell, channel.fd, channel.guest_socket.fileno(), page])
         os.close(page)
