@@ -154,6 +154,11 @@ class MountNamespace:
     def __iter__(self) -> Iterator[Mount]:
         return iter(self.mounts)
 
+    async def close(self) -> None:
+        """The LibOS ends: let every file system go of what it holds on the host."""
+        for fs in {mount.fs for mount in self.mounts}:
+            await fs.unmount()
+
     def root_location(self) -> Location:
         """The root directory as everybody sees it who was not confined."""
         return self.root.location().topmost()

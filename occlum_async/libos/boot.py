@@ -46,6 +46,8 @@ class Machine:
         if self.kernel.network is not None:
             await self.kernel.network.outside.drain()
             self.kernel.network.outside.close()
+        if self.kernel.mounts is not None:
+            await self.kernel.mounts.close()
         await self.boundary.shutdown()
 
 

@@ -97,6 +97,7 @@ class LibOS:
         self._programs: dict[str, Location] = {}
         self._pending_programs: dict[str, Main] = {}
         self._installing: list[asyncio.Task[None]] = []
+        self._starting: set[asyncio.Task[Process]] = set()
         self._watch: MemoryWatch | None = None
 
     # -- life ----------------------------------------------------------------------
@@ -127,6 +128,8 @@ class LibOS:
             return
         if self._watch is not None:
             self._watch.close()
+        if self._starting:
+            await asyncio.wait(self._starting, timeout=GRACE)
         await _end_all(machine.kernel)
         await machine.shut_down()
 
@@ -206,10 +209,35 @@ class LibOS:
         ``Process.stdout``. ``program`` is searched for in PATH if it has no slash. ``env`` is added to the LibOS's.
         Raises ``ProgramNotFound``, ``ProgramNotExecutable``, ``ConfigError``.
         """
+        self._booted()
+        starting = asyncio.ensure_future(
+            self._start(program, arguments, stdin, stdout, stderr, cwd, dict(env or {}), user, tty)
+        )
+        self._starting.add(starting)
+        starting.add_done_callback(self._starting.discard)
+        try:
+            # Half a start can't be taken back: whoever is cancelled leaves a program that is killed when it runs.
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_abandon)
+            raise
+
+    async def _start(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        stdin: Stdio,
+        stdout: Stdio,
+        stderr: Stdio,
+        cwd: str | None,
+        env: Mapping[str, str],
+        user: str | None,
+        tty: bool,
+    ) -> Process:
         kernel = self._booted().kernel
         await self._await_programs()
         account = self._account if user is None else await find_user(self.fs, user)
-        environment = {"PATH": PATH, "HOME": account.home, **self._env, **(env or {})}
+        environment = {"PATH": PATH, "HOME": account.home, **self._env, **env}
         context = FsContext(kernel.mounts.root_location())
         words = [_c_string(word) for word in (program, *arguments)]
         variables = [_c_string(f"{name}={value}") for name, value in environment.items()]
@@ -295,6 +323,12 @@ async def _start(
     strand = CoroutineStrand(kernel.scheduler, dispatch.live(thread, kernel.calls, begin))
     thread.strand = guest.strand = strand
     strand.start()
+
+
+def _abandon(starting: asyncio.Task[Process]) -> None:
+    """Nobody waits for this program any more."""
+    if not starting.cancelled() and starting.exception() is None and starting.result().returncode is None:
+        starting.result().kill()
 
 
 def _c_string(text: str) -> bytes:

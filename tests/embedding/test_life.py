@@ -1,0 +1,142 @@
+"""LibOSes begin and end: several at once, in other threads, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from asyncio.subprocess import PIPE
+
+import pytest
+
+from occlum_async.errors import ConfigError, LibOSError
+from occlum_async.libos import Bind, LibOS
+
+from .conftest import Run, children, descriptors
+
+
+def test_two_know_nothing_of_each_other(run: Run) -> None:
+    async def main() -> None:
+        async with LibOS(hostname="one") as one, LibOS(hostname="two", grants=False) as two:
+            await one.fs.write_bytes("/tmp/mine", b"1")
+            assert not await two.fs.exists("/tmp/mine")
+            sleeper = await one.spawn("sleep", "1000")
+            process = await two.spawn("sh", "-c", f"hostname; kill -0 {sleeper.pid + 100}; ps -e | grep -c sleep",
+                                      stdout=PIPE, stderr=PIPE)  # fmt: skip
+            out, _ = await process.communicate()
+            assert out == b"two\n0\n"
+            await one.close()
+            assert await (await two.spawn("true")).wait() == 0
+
+    run(main())
+
+
+def test_in_a_thread(run: Run) -> None:
+    found: list[bytes | None] = []
+
+    async def main() -> None:
+        async with LibOS() as libos:
+            process = await libos.spawn("bash", "-c", "sleep 0.01 & wait; echo ok", stdout=PIPE)
+            found.append((await process.communicate())[0])
+
+    thread = threading.Thread(target=lambda: run(main()))
+    thread.start()
+    thread.join()
+    assert found == [b"ok\n"]
+
+
+def test_nothing_stays_behind(run: Run) -> None:
+    async def once() -> None:
+        async with LibOS() as libos:
+            quick = await libos.spawn("sh", "-c", "echo a | cat", stdin=PIPE, stdout=PIPE, stderr=PIPE)
+            await quick.communicate()
+            await libos.spawn("sleep", "1000", stdin=PIPE, stdout=PIPE)  # left running
+            await libos.spawn("cat", tty=True)
+            await libos.fs.write_bytes("/tmp/x", bytes(1_000_000))
+
+    async def main() -> None:
+        await once()  # what is opened once and for all
+        gc.collect()
+        before = descriptors()
+        for _ in range(3):
+            await once()
+        gc.collect()
+        assert descriptors() == before
+        assert children() == set()
+
+    run(main())
+
+
+def test_an_error_within_ends_everything(run: Run) -> None:
+    async def main() -> None:
+        libos = LibOS()
+        with pytest.raises(RuntimeError, match="mine"):
+            async with libos:
+                process = await libos.spawn("sleep", "1000")
+                waiting = asyncio.ensure_future(process.wait())
+                raise RuntimeError("mine")
+        assert await waiting == -9
+        assert children() == set()
+        await libos.close()  # harmless
+        with pytest.raises(LibOSError, match="not running"):
+            libos.stats()
+
+    run(main())
+
+
+def test_what_cannot_begin(run: Run) -> None:
+    async def main() -> None:
+        wrong = [
+            lambda: LibOS("/nope"), lambda: LibOS(user="nope"), lambda: LibOS(memory="1k"), lambda: LibOS(memory="x"),
+            lambda: LibOS(boundary="magic"), lambda: LibOS(binds=[Bind("/nope", "/x")]),
+            lambda: LibOS(binds=[Bind("/usr", "x")]), lambda: LibOS(tmpfs={"/": None}),
+        ]  # fmt: skip
+        before = descriptors()
+        for make in wrong:
+            with pytest.raises(ConfigError):
+                async with make():
+                    pass
+        gc.collect()
+        assert descriptors() == before
+        assert children() == set()
+
+    run(main())
+
+
+def test_a_cancelled_start_leaves_nothing(run: Run) -> None:
+    async def begin() -> None:
+        async with LibOS():
+            pass
+
+    async def main() -> None:
+        before = descriptors()
+        for turns in range(12):
+            task = asyncio.ensure_future(begin())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        gc.collect()
+        assert descriptors() == before
+        assert children() == set()
+
+    run(main())
+
+
+def test_a_cancelled_spawn_leaves_no_process(run: Run) -> None:
+    async def main() -> None:
+        async with LibOS() as libos:
+            for turns in range(12):
+                task = asyncio.ensure_future(libos.spawn("sleep", "1000"))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if task.cancel():
+                    await asyncio.gather(task, return_exceptions=True)
+                else:
+                    task.result().kill()
+                    await task.result().wait()
+            assert await (await libos.spawn("true")).wait() == 0
+            assert libos.stats()["processes"] == 1
+            assert libos.stats()["oopses"] == 0
+
+    run(main())
