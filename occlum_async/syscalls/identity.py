@@ -83,12 +83,12 @@ def pidfd_getfd(thread: Thread, pidfd: Fd, fd: Fd, flags: UInt) -> int:
     target = process_of(thread.files.get(pidfd))
     if target.zombie:
         raise SyscallError(errno.ESRCH)
-    if target is not thread.process and not _may_inspect(thread, target):
+    if target is not thread.process and not may_inspect(thread, target):
         raise SyscallError(errno.EPERM)
     return thread.files.install(target.leader.files.get(fd), cloexec=True)
 
 
-def _may_inspect(thread: Thread, target: Process) -> bool:
+def may_inspect(thread: Thread, target: Process) -> bool:
     """ptrace(2)'s rule for attaching: the same user in every respect and dumpable, or CAP_SYS_PTRACE."""
     mine, theirs = thread.credentials, target.credentials
     same_user = all(uid == mine.uid for uid in (theirs.uid, theirs.euid, theirs.suid))
