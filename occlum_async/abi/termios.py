@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # c_iflag
 BRKINT, IGNPAR, PARMRK, INPCK, ISTRIP = 0x2, 0x4, 0x8, 0x10, 0x20
@@ -28,6 +28,7 @@ TCSBRK, TCXONC, TCFLSH, TIOCEXCL, TIOCNXCL, TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIO
 TIOCGWINSZ, TIOCSWINSZ = 0x5413, 0x5414
 TIOCGSOFTCAR, TIOCSSOFTCAR, TIOCINQ, TIOCCONS = 0x5419, 0x541A, 0x541B, 0x541D
 TIOCPKT, TIOCNOTTY, TIOCSETD, TIOCGETD, TCSBRKP = 0x5420, 0x5422, 0x5423, 0x5424, 0x5425
+TIOCGLCKTRMIOS, TIOCSLCKTRMIOS = 0x5456, 0x5457
 TIOCSBRK, TIOCCBRK, TIOCGSID, TIOCVHANGUP = 0x5427, 0x5428, 0x5429, 0x5437
 TCGETS2, TCSETS2, TCSETSW2, TCSETSF2 = 0x802C542A, 0x402C542B, 0x402C542C, 0x402C542D
 TIOCGPTN, TIOCSPTLCK, TIOCGDEV, TIOCSIG, TIOCGPTPEER = 0x80045430, 0x40045431, 0x80045432, 0x40045436, 0x5441
@@ -65,6 +66,24 @@ class Termios:
     ispeed: int = 38400
     ospeed: int = 38400
 
+    def keeping(self, old: Termios, lock: Termios) -> Termios:
+        """These settings, except that what has a bit set in ``lock`` stays as it was in ``old``."""
+
+        def merge(new: int, before: int, locked: int) -> int:
+            return new & ~locked | before & locked
+
+        return replace(
+            self,
+            iflag=merge(self.iflag, old.iflag, lock.iflag),
+            oflag=merge(self.oflag, old.oflag, lock.oflag),
+            cflag=merge(self.cflag, old.cflag, lock.cflag),
+            lflag=merge(self.lflag, old.lflag, lock.lflag),
+            line=old.line if lock.line else self.line,
+            cc=bytes(
+                before if locked else new for new, before, locked in zip(self.cc, old.cc, lock.cc, strict=True)
+            ),
+        )
+
     def pack(self) -> bytes:
         """What TCGETS copies out."""
         return TERMIOS.pack(self.iflag, self.oflag, self.cflag, self.lflag, self.line, self.cc)
@@ -85,6 +104,11 @@ class Termios:
         """From the bytes of TCSETS; the speeds stay those of ``old``."""
         iflag, oflag, cflag, lflag, line, cc = TERMIOS.unpack(data)
         return cls(iflag, oflag, cflag, lflag, line, cc, old.ispeed, old.ospeed)
+
+    @classmethod
+    def nothing(cls) -> Termios:
+        """No bit set: the lock of a terminal whose every setting may be changed."""
+        return cls(0, 0, 0, 0, 0, bytes(len(DEFAULT_CC)), 0, 0)
 
     @classmethod
     def unpack2(cls, data: bytes) -> Termios:

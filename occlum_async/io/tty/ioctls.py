@@ -42,6 +42,10 @@ async def terminal_ioctl(
         (_flow if command == tc.TCXONC else _flush)(terminal, argument.address)
     elif command in (tc.TIOCSCTTY, tc.TIOCNOTTY, tc.TIOCGPGRP, tc.TIOCSPGRP, tc.TIOCGSID):
         _session_request(file, terminal, own, thread, command, argument)
+    elif command == tc.TIOCSLCKTRMIOS:
+        if not thread.credentials.capable(CAP_SYS_ADMIN):
+            raise SyscallError(errno.EPERM)
+        terminal.settings_lock = Termios.unpack(argument.read(tc.TERMIOS.size), terminal.settings_lock)
     elif command in (tc.TIOCEXCL, tc.TIOCNXCL):
         terminal.exclusive = command == tc.TIOCEXCL
     elif command == tc.TIOCSWINSZ:
@@ -74,6 +78,8 @@ def _get(terminal: Terminal, command: int) -> bytes:
         return termios.pack2()
     if command == tc.TCGETA:
         return termios.pack_old()
+    if command == tc.TIOCGLCKTRMIOS:
+        return terminal.settings_lock.pack()
     if command == tc.TIOCGWINSZ:
         return tc.WINSIZE.pack(*terminal.window)
     if command == tc.TIOCINQ:

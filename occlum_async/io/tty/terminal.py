@@ -67,6 +67,7 @@ class Terminal:
         self.output = bytearray()
         self.stopped = False
         self.exclusive = False
+        self.settings_lock = Termios.nothing()  # what TIOCSLCKTRMIOS has locked
         self.locked = False  # a pty's slave can't be opened before unlockpt(3)
         self.waiters = WaitQueue()
         self.opens = 0
@@ -218,6 +219,7 @@ class Terminal:
     def configure(self, termios: Termios) -> None:
         """Set the terminal's mode. A line of this kind has always eight bits and no parity."""
         old = self.termios
+        termios = termios.keeping(old, self.settings_lock)
         cflag = termios.cflag & ~(tc.CSIZE | tc.PARENB) | tc.CS8 | tc.CREAD
         termios = replace(termios, cflag=cflag)
         self.discipline.configure(termios)
