@@ -164,6 +164,11 @@ class File:
         """``mapping``, and where in the host fd ``length`` bytes at ``offset`` of this file begin."""
         return *self.mapping(shared, writable), offset
 
+    @property
+    def held(self) -> int:
+        """Bytes of the kernel's own memory that may be held here for as long as the file is open."""
+        return 0
+
     def poll(self) -> int:
         """The events that hold now. A change of what this returns must ``waiters.wake`` those events."""
         return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM

@@ -39,8 +39,8 @@ _numbers = itertools.count(1)
 
 
 def _within(users: Tally, uid: int, more: int, privileged: bool) -> bool:
-    """Whether a pipe may take ``more`` pages. All pipes together get half of their limit: the rest is for small ones."""
-    return (privileged or users[uid] + more <= USER_PAGES_SOFT) and users.total + more <= users.limit // 2
+    """Whether a pipe may take ``more`` pages: what all pipes hold together binds the privileged, too."""
+    return (privileged or users[uid] + more <= USER_PAGES_SOFT) and users.total + more <= users.limit
 
 
 class Packet(bytes):
@@ -59,9 +59,8 @@ class Pipe:
         self.ino = next(_numbers)
         self.time = time.time_ns()
         self.users = users
-        self.capacity = DEFAULT_SLOTS if users is None or _within(users, uid, DEFAULT_SLOTS, privileged) else SOFT_SLOTS
-        if users is not None and users.total + self.capacity > users.limit:
-            raise SyscallError(errno.ENFILE)
+        enough = users is None or _within(users, uid, DEFAULT_SLOTS, privileged)
+        self.capacity = DEFAULT_SLOTS if enough else SOFT_SLOTS
         self.slots: deque[bytes | memoryview] = deque()
         self.room = 0  # what still fits into the page of the last slot
         self.readers = self.writers = 0
@@ -189,11 +188,10 @@ class Pipe:
             raise SyscallError(errno.EINVAL)
         slots = 1 << max((size + PAGE - 1) // PAGE - 1, 0).bit_length()
         grows = slots > self.capacity
-        if grows and slots * PAGE > (HARD_SIZE if privileged and self.users is not None else MAX_SIZE):
+        if grows and slots * PAGE > (HARD_SIZE if privileged else MAX_SIZE):
             raise SyscallError(errno.EPERM)
-        if self.users is not None:
-            if grows and not _within(self.users, self.uid, slots - self.capacity, privileged):
-                raise SyscallError(errno.EPERM)
+        if grows and self.users is not None and not _within(self.users, self.uid, slots - self.capacity, privileged):
+            raise SyscallError(errno.EPERM)
         if slots < len(self.slots):
             raise SyscallError(errno.EBUSY)
         if self.users is not None:
@@ -238,6 +236,10 @@ class PipeFile(File):
         if self.writable:
             pipe.writers += 1
             pipe.writes_opened += 1
+
+    @property
+    def held(self) -> int:
+        return self.pipe.capacity * PAGE if self.readable else 0
 
     def close(self) -> None:
         pipe = self.pipe
@@ -333,13 +335,13 @@ class PipeFile(File):
         """A write larger than PIPE_BUF: not atomic, in as many steps as the readers make it take."""
         pipe, packet = self.pipe, bool(self.flags & os.O_DIRECT)
         view, done = memoryview(data), 0
-        # Slots refer to what they were given: a small rest must not keep all of a huge write alive.
-        lasting = type(data) is bytes and len(data) <= MAX_SIZE
         while done < len(view):
             try:
                 if not pipe.readers:
                     raise SyscallError(errno.EPIPE, signal=SIGPIPE)
                 free = pipe.capacity - len(pipe.slots)
+                # Slots refer to what they were given: they must not keep alive what found no room.
+                lasting = type(data) is bytes and len(view) <= free * PAGE
                 piece = view[done : done + max(free, 0) * PAGE + (len(view) - done) % PAGE]
                 taken = pipe.put_pages(piece if lasting else memoryview(bytes(piece)), packet)
                 if taken:

@@ -52,14 +52,27 @@ class MemoryWatch:
         limit = kernel.config.memory
         usage = {process: self._private(process) for process in kernel.processes if process.memory is not None}
         shared = kernel.shared_memory.measure()
-        over = sum(usage.values()) + kernel.file_memory.pages_used * PAGE > limit
+        over = sum(usage.values()) + self._held() > limit
         if kernel.supervisor is not None:
             kernel.shared_memory.collect(kernel.supervisor.hosts, over)
-            over = sum(usage.values()) + kernel.file_memory.pages_used * PAGE > limit
+            over = sum(usage.values()) + self._held() > limit
         if over and usage:
-            victim = max(usage, key=lambda process: self._badness(process, usage[process] + shared[process], limit))
+            for process in usage:
+                usage[process] += shared[process] + self._open(process)
+            victim = max(usage, key=lambda process: self._badness(process, usage[process], limit))
             log.warning("out of memory: killing process %d (%s)", victim.pid, victim.name.decode(errors="replace"))
             sending.send_to_process(victim, SigInfo.kernel(SIGKILL))
+
+    def _held(self) -> int:
+        """Bytes that files in memory and pipes hold."""
+        kernel = self._kernel
+        return (kernel.file_memory.pages_used + (kernel.ipc.pipe_pages.total if kernel.ipc is not None else 0)) * PAGE
+
+    @staticmethod
+    def _open(process: Process) -> int:
+        """What the files that the process has open hold in the kernel."""
+        tables = {thread.files for thread in process.threads.values()}
+        return sum(file.held for table in tables for _, file in table.items())
 
     @staticmethod
     def _private(process: Process) -> int:
