@@ -37,6 +37,9 @@ BUFFERS = 64  # a power of two
 # Holds the largest UDP datagram with its header and its sender's address.
 BUFFER_SIZE = 66 << 10
 
+# The host has ended a repeating operation without anything being wrong: its buffers or its queue were full.
+PASSING = frozenset((0, errno.ENOBUFS, errno.EINTR, errno.EAGAIN))
+
 Results = Callable[[int, int], None]
 
 
@@ -68,12 +71,11 @@ class RingPending(Pending):
 
     def ended(self, error: int) -> int:
         """The host ended a repeating one with ``error`` (0: without). What to tell, or 0 when it goes on."""
-        if self.cancelled:
-            self.finish()
-            return error or errno.ECANCELED
-        if error in (0, errno.ENOBUFS, errno.EINTR, errno.EAGAIN) and self.resubmit is not None:
-            self.operation = self.resubmit()
-            return 0
+        if error in PASSING:
+            if not self.cancelled and self.resubmit is not None:
+                self.operation = self.resubmit()
+                return 0
+            error = errno.ECANCELED
         self.finish()
         return error
 

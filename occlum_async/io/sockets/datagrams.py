@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 # What the host reports about datagrams that were sent before; the next call inside is told of them.
 REPORTED = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EMSGSIZE)
 
+# Bytes that may wait inside beyond a socket's own limit: the host hands over whole batches.
+SLACK = 4 << 20
+
 
 class Datagrams:
     """Owns the host's descriptor ``fd`` and hands every datagram that comes to ``arrived(payload, sender)``."""
@@ -83,6 +86,6 @@ def serve(boundary: Boundary, fd: int, socket: UdpSocket) -> Datagrams:
     """Let ``socket`` have what comes to ``fd``, which is its own."""
 
     def arrived(payload: bytes, sender: InetAddress) -> None:
-        socket.arrive(payload, sender, socket.name)
+        socket.arrive(payload, sender, socket.name, SLACK)
 
     return Datagrams(boundary, fd, socket.family, arrived, socket.fail)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...abi.errors import SyscallError
 from ...abi.socket import AF_INET, AF_INET6, INT, SOCK_DGRAM, SOCK_STREAM, InetAddress, decode_inet, encode_inet
 from ..boundary import Boundary
-from .datagrams import Datagrams
+from .datagrams import SLACK, Datagrams
 from .gate import Gate
 from .outside import Outside
 from .policy import FROM, Policy
@@ -126,7 +126,7 @@ class PrivateNetwork(WithWires):
                 receivers = [one for one in found if isinstance(one, UdpSocket)]
                 if receivers:
                     self._remember(inside, sender, forward)
-                    receivers[sender.port % len(receivers)].arrive(payload, sender, destination)
+                    receivers[sender.port % len(receivers)].arrive(payload, sender, destination, SLACK)
                     return
 
         forward = self._forwards[inside] = Datagrams(self.boundary, fd, family, arrived)

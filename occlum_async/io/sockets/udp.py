@@ -177,10 +177,10 @@ class UdpSocket(InetSocket, RecordSocket):
         found = [one for one in self.ports.find(False, destination, sender) if isinstance(one, UdpSocket)]
         return [found[sender.port % len(found)]] if found else []
 
-    def arrive(self, payload: bytes, sender: InetAddress, destination: InetAddress) -> None:
-        """A datagram for this socket; it is lost when the receive buffer is full."""
+    def arrive(self, payload: bytes, sender: InetAddress, destination: InetAddress, slack: int = 0) -> None:
+        """A datagram for this socket; it is lost when the receive buffer and ``slack`` bytes more are full."""
         charge = len(payload) + OVERHEAD
-        if self._queued + charge > self.receive_limit or self.shut & SHUT_RECEIVE:
+        if self._queued + charge > self.receive_limit + slack or self.shut & SHUT_RECEIVE:
             return
         self._queued += charge
         chunk = Chunk(payload, charge, None, None, self.format_address(sender))
