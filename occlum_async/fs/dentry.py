@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections import OrderedDict
+from collections.abc import Container
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
@@ -128,6 +129,15 @@ class DentryCache:
     def drop(self, dentry: Dentry) -> None:
         """Keep ``dentry`` no longer."""
         self._ring.pop(dentry, None)
+
+    def drop_trees(self, roots: Container[Dentry]) -> None:
+        """Keep nothing any more of the trees that ``roots`` are the tops of: their file systems are gone."""
+        for dentry in tuple(self._ring):
+            top = dentry
+            while top.parent is not None:
+                top = top.parent
+            if top in roots:
+                del self._ring[dentry]
 
 
 CACHE = DentryCache(CACHED_DENTRIES)

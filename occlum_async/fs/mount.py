@@ -12,7 +12,7 @@ from ..abi.stat import makedev
 from ..sched.strand import Scheduler
 from .context import FsContext
 from .credentials import Credentials
-from .dentry import Dentry, Location
+from .dentry import CACHE, Dentry, Location
 from .inode import FileSystem
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
@@ -155,7 +155,8 @@ class MountNamespace:
         return iter(self.mounts)
 
     async def close(self) -> None:
-        """The LibOS ends: let every file system go of what it holds on the host."""
+        """The LibOS ends: let every file system go of what it holds on the host, and the cache of all names."""
+        CACHE.drop_trees({_fs_root(mount) for mount in self.mounts})
         for fs in {mount.fs for mount in self.mounts}:
             await fs.unmount()
 
