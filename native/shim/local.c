@@ -91,6 +91,21 @@ static long brk(u64 wanted)
 	return (long)result;
 }
 
+/* munmap(2) over the shim: its place looks empty, so what lies around it goes, and it stays. */
+static long unmap_around_shim(u64 address, u64 length)
+{
+	u64 end = address + length;
+	long result = 0;
+
+	if (address & 4095)
+		return -EINVAL;
+	if (end > OA_END)
+		result = host_call(SYS_munmap, OA_END, end - OA_END, 0, 0, 0, 0);
+	if (!result && address < OA_SHIM_BASE)
+		result = host_call(SYS_munmap, address, OA_SHIM_BASE - address, 0, 0, 0, 0);
+	return result;
+}
+
 static int memory(u32 number, const u64 *args, long *result)
 {
 	switch (number) {
@@ -113,6 +128,11 @@ static int memory(u32 number, const u64 *args, long *result)
 		}
 		break;
 	case SYS_munmap:
+		if (touches_shim(args[0], args[1])) {
+			*result = unmap_around_shim(args[0], args[1]);
+			return 1;
+		}
+		break;
 	case SYS_mprotect:
 	case SYS_madvise:
 	case SYS_msync:
