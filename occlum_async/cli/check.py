@@ -9,6 +9,8 @@ from ..process.hostcheck import Probe, probe_all, required_missing
 from . import EXIT_FAILED
 from .parsing import option
 
+PIPE_WIDTH = 160
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -45,4 +47,5 @@ def _print_table(probes: list[Probe]) -> None:
     for probe in probes:
         state = "[green]ok" if probe.present else "[red]missing" if probe.required else "[yellow]fallback"
         table.add_row(probe.name, state, probe.found, "" if probe.present else probe.otherwise)
-    Console().print(table)
+    # A pipe has no width: the lines stay whole for who searches them.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
