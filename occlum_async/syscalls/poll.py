@@ -33,6 +33,7 @@ from .table import Restart, syscall
 POLLFD = struct.Struct("<iHH")
 SIGSET_ARGUMENT = struct.Struct("<QQ")  # pselect6's last argument: address and size of the mask
 MILLION = 10**6
+FOREVER = (1 << 63) - 1  # seconds, where a timeout exceeds what time can hold
 
 # What makes a descriptor a member of select(2)'s three sets.
 SELECT_EVENTS = (
@@ -184,7 +185,7 @@ def _put_remaining(target: UserPointer, limit: int | None, deadline: int | None,
         return
     seconds, nanoseconds = divmod(max(deadline - time.monotonic_ns(), 0), BILLION)
     with suppress(SyscallError):
-        target.pack(TIMESPEC, seconds, nanoseconds // unit)
+        target.pack(TIMESPEC, min(seconds, FOREVER), nanoseconds // unit)
 
 
 async def _select(
