@@ -14,7 +14,7 @@ from .tally import Tally
 
 
 class IpcNamespace:
-    """System V and POSIX IPC of one LibOS, and the per-user counts of pipes, epolls and rings.
+    """System V and POSIX IPC of one LibOS, and the counts of what users hold in pipes, epolls, rings and AIO.
 
     Processes are opaque owners here. Whoever forks, executes or ends one says so, with ``forked``,
     ``executed`` and the wait queue that is given to ``enroll``.
@@ -28,6 +28,7 @@ class IpcNamespace:
         self.pipe_pages = Tally(pipe_pages)
         self.epoll_watches = Tally()
         self.uring_pages = Tally()
+        self.aio_events = Tally()
         self._enrolled: dict[Hashable, tuple[WaitQueue, Waiter]] = {}
 
     def enroll(self, owner: Hashable, pid: int, exit_waiters: WaitQueue) -> None:

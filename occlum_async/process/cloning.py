@@ -155,6 +155,7 @@ def enter_program(thread: Thread, name: bytes, credentials: Credentials | None =
     if thread.kernel.ipc is not None:
         thread.kernel.ipc.executed(process, process.pid)
     process.timers.delete_posix()
+    process.end_aio()
     thread.reset_for_exec()
     thread.set_name(name)
     process.dumpable = True

@@ -17,6 +17,7 @@ from .timers import Timers
 if TYPE_CHECKING:
     from ..fs.credentials import Credentials
     from ..fs.dentry import Location
+    from ..io.aio import AioContext
     from .host import GuestProcess
     from .kernel import Kernel
     from .thread import Thread
@@ -42,6 +43,7 @@ class Process:
         self.dispositions = Dispositions()
         self.pending = PendingSignals()
         self.timers = Timers(self)
+        self.aio_contexts: dict[int, AioContext] = {}  # io_setup(2)'s, by the address that names each
         self.memory: GuestProcess | None = None
         self.executable: Location | None = None
         self.arguments: list[bytes] = []
@@ -241,6 +243,7 @@ class Process:
         self.zombie = True
         self.run_file(None)
         self.timers.close()
+        self.end_aio()
         self.pending.discard(~0)
         self.dispositions.users -= 1
         family.leave_terminal(self)
@@ -248,6 +251,12 @@ class Process:
         family.release_orphaned_groups(self)
         self.exit_waiters.wake()
         family.tell_parent_of_death(self)
+
+    def end_aio(self) -> None:
+        """The memory that the AIO contexts lie in goes, and they with it."""
+        for context in self.aio_contexts.values():
+            context.close()
+        self.aio_contexts.clear()
 
     def reap(self) -> None:
         """Somebody has waited for the zombie: its pid is free again."""

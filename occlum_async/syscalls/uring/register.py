@@ -334,7 +334,7 @@ def _restrict(thread: Thread, user: RemoteUser, ring: Uring, argument: int, coun
         raise SyscallError(errno.EINVAL)
     restrictions = Restrictions()
     for kind, value in abi.RESTRICTION.iter_unpack(user.host.read(argument, count * abi.RESTRICTION.size)):
-        if kind == RESTRICT_REGISTER_OP and value in HANDLERS:
+        if kind == RESTRICT_REGISTER_OP and value <= max(Register):
             restrictions.registers.add(value)
         elif kind == RESTRICT_SQE_OP and value <= max(abi.Op):
             restrictions.ops.add(value)
