@@ -1,6 +1,6 @@
 // TIOCSLCKTRMIOS: what is locked of a terminal's settings stays, and the rest can be changed.
 #include "../claim.h"
-#include <asm/termbits.h>
+#include <termios.h> // its struct begins as the kernel's does
 #include <sys/ioctl.h>
 
 int main(void) {
