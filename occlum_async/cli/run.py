@@ -18,7 +18,7 @@ from ..errors import ConfigError
 from . import EXIT_TIMEOUT
 from .options import parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
 from .parsing import at_least, choice, option
-from .terminal import RawTerminal, follow_window_size, pump_input, pump_output
+from .terminal import RawTerminal, follow_window_size, pump_input, pump_output, window_size
 
 if TYPE_CHECKING:
     from ..libos import LibOS, Process
@@ -176,7 +176,7 @@ async def _run_on_pipes(libos: LibOS, options: Options) -> int:
 
 
 async def _run_on_terminal(libos: LibOS, options: Options) -> int:
-    process = await libos.spawn(options.program, *options.arguments, cwd=options.workdir, tty=True)
+    process = await libos.spawn(options.program, *options.arguments, cwd=options.workdir, tty=window_size())
     assert process.stdin is not None and process.stdout is not None
     terminal = process.stdin
 

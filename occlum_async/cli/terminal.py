@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import os
 import signal
@@ -50,7 +49,6 @@ class RawTerminal:
         self._saved = termios.tcgetattr(fd)
 
     def __enter__(self) -> RawTerminal:
-        atexit.register(self.restore)
         tty.setraw(self.fd, termios.TCSADRAIN)
         return self
 
@@ -58,7 +56,6 @@ class RawTerminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.restore()
-        atexit.unregister(self.restore)
 
     def restore(self) -> None:
         """Give the terminal its old modes back; harmless when it is gone."""
@@ -79,13 +76,8 @@ def window_size() -> tuple[int, int]:
 
 
 def follow_window_size(loop: asyncio.AbstractEventLoop, target: Resizable) -> None:
-    """Give ``target`` the present size, and each later one."""
-
-    def resize() -> None:
-        target.resize(*window_size())
-
-    resize()
-    loop.add_signal_handler(signal.SIGWINCH, resize)
+    """Give ``target`` each new size."""
+    loop.add_signal_handler(signal.SIGWINCH, lambda: target.resize(*window_size()))
 
 
 async def pump_input(fd: int, writer: Writer) -> None:

@@ -42,6 +42,7 @@ from .sizes import parse_size
 from .terminal import QueueDriver, TerminalInput
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_SIZE = (24, 80)  # of a terminal
 GRACE = 2.0  # seconds that programs have to end when the LibOS closes
 Stdio = int | IO[Any] | None
 M = TypeVar("M", bound=Main)
@@ -200,14 +201,14 @@ class LibOS:
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
         user: str | None = None,
-        tty: bool = False,
+        tty: bool | tuple[int, int] = False,
     ) -> Process:
         """Start a program; as ``asyncio.create_subprocess_exec``.
 
         The streams are ``PIPE``, ``DEVNULL``, ``STDOUT`` (for ``stderr``), a host descriptor or file, or None for the
-        embedder's own. With ``tty`` all three are a terminal, whose other side are ``Process.stdin`` and
-        ``Process.stdout``. ``program`` is searched for in PATH if it has no slash. ``env`` is added to the LibOS's.
-        Raises ``ProgramNotFound``, ``ProgramNotExecutable``, ``ConfigError``.
+        embedder's own. With ``tty`` (True, or rows and columns) all three are a terminal, whose other side are
+        ``Process.stdin`` and ``Process.stdout``. ``program`` is searched for in PATH if it has no slash. ``env`` is
+        added to the LibOS's. Raises ``ProgramNotFound``, ``ProgramNotExecutable``, ``ConfigError``.
         """
         self._booted()
         starting = asyncio.ensure_future(
@@ -232,7 +233,7 @@ class LibOS:
         cwd: str | None,
         env: Mapping[str, str],
         user: str | None,
-        tty: bool,
+        tty: bool | tuple[int, int],
     ) -> Process:
         kernel = self._booted().kernel
         await self._await_programs()
@@ -363,20 +364,21 @@ class _Streams:
         """The embedder's view of the program."""
         return Process(self.thread.process, self.stdin, self.stdout, self.stderr, self.console)
 
-    async def connect(self, stdin: Stdio, stdout: Stdio, stderr: Stdio, tty: bool) -> None:
+    async def connect(self, stdin: Stdio, stdout: Stdio, stderr: Stdio, tty: bool | tuple[int, int]) -> None:
         """Fill descriptors 0, 1 and 2."""
-        if tty:
-            self._connect_terminal()
+        if tty is not False:
+            self._connect_terminal(DEFAULT_SIZE if tty is True else tty)
             return
         files = self.thread.files
         files.install(await self._input(stdin))
         files.install(await self._output(stdout, 1))
         files.install(files.get(1) if stderr == STDOUT else await self._output(stderr, 2))
 
-    def _connect_terminal(self) -> None:
+    def _connect_terminal(self, size: tuple[int, int]) -> None:
         who = self.thread.credentials
         driver = QueueDriver(self.kernel.scheduler)
         self.console = self.kernel.terminals.create_console(driver, who.uid, who.gid)
+        self.console.resize(*size)
         terminal = self.kernel.terminals.open(self.console.terminal, os.O_RDWR, self.thread)
         for _ in range(3):
             self.thread.files.install(terminal)

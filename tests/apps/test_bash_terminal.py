@@ -17,10 +17,10 @@ SHELL = ("/bin/bash", "--norc", "--noprofile", "-i")
 OPTIONS = ("-e", f"PS1={PROMPT}", "-e", "HISTFILE=", "-e", "PROMPT_COMMAND=", "-w", "/tmp")
 
 
-@pytest.fixture(params=["inside", "natively"])
+@pytest.fixture(params=["inside", "strictly", "natively"])
 def bash(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Terminal]:
-    if request.param == "inside":
-        terminal = Terminal.inside(*SHELL, options=OPTIONS)
+    if request.param != "natively":
+        terminal = Terminal.inside(*SHELL, options=(*OPTIONS, "--strict") if request.param == "strictly" else OPTIONS)
     else:
         terminal = Terminal(*SHELL, env={"PS1": PROMPT, "HISTFILE": "", "PROMPT_COMMAND": ""}, folder=tmp_path)
     with terminal:
@@ -152,6 +152,12 @@ def test_stty_changes_the_terminal(bash: Terminal) -> None:
     bash.type("\x14")
     bash.expect(PROMPT)
     ask(bash, "echo status $?", "status 130")
+
+
+def test_the_size_is_known_from_the_start() -> None:
+    with Terminal.inside("stty", "size", rows=33, columns=99) as stty:
+        stty.expect("33 99\r\n")
+        assert stty.status() == 0
 
 
 def test_a_hangup_of_the_host_ends_everything() -> None:

@@ -31,18 +31,21 @@ def test_two_know_nothing_of_each_other(run: Run) -> None:
     run(main())
 
 
-def test_in_a_thread(run: Run) -> None:
+def test_in_threads_at_once(run: Run) -> None:
     found: list[bytes | None] = []
 
     async def main() -> None:
         async with LibOS() as libos:
-            process = await libos.spawn("bash", "-c", "sleep 0.01 & wait; echo ok", stdout=PIPE)
-            found.append((await process.communicate())[0])
+            for _ in range(10):
+                process = await libos.spawn("bash", "-c", "sleep 0.01 & wait; echo ok", stdout=PIPE)
+                found.append((await process.communicate())[0])
 
-    thread = threading.Thread(target=lambda: run(main()))
-    thread.start()
-    thread.join()
-    assert found == [b"ok\n"]
+    threads = [threading.Thread(target=lambda: run(main())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"ok\n"] * 30
 
 
 def test_nothing_stays_behind(run: Run) -> None:
