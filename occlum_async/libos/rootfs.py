@@ -32,6 +32,7 @@ DIRECTORIES = {
 }  # fmt: skip
 PSEUDO = ("/dev", "/proc", "/sys")
 SHARED_MEMORY_SIZE = 64 << 20
+HOST_TEXT_MAX = 1 << 20
 DEVICE_SIZE, DEVICE_INODES = 1 << 20, 4096  # of /dev itself
 
 
@@ -65,8 +66,9 @@ async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountName
     files = FileAccess(mounts, kernel.scheduler)
     await _make_directories(files, spec)
     await _mount_pseudo(mounts, kernel)
-    if spec.rootfs is None:
-        await _network_files(files, spec.hostname)
+    outside = kernel.config.network == "host"
+    if spec.rootfs is None or (outside and not spec.rw):
+        await _network_files(files, spec.hostname, outside)
     await _mount_wanted(files, mounts, kernel, boundary, spec)
     if spec.read_only:
         mounts.root.set_flags(mounts.root.flags | MS_RDONLY)
@@ -133,12 +135,26 @@ async def _mount_pseudo(mounts: MountNamespace, kernel: Kernel) -> None:
     await mounts.mount_at("/sys/fs/cgroup", CgroupFs(kernel), harmless | MS_RDONLY, b"cgroup2", scheduler)
 
 
-async def _network_files(files: FileAccess, hostname: str) -> None:
-    """What a container engine writes: the LibOS has a name of its own, and no resolver on its loopback."""
+async def _network_files(files: FileAccess, hostname: str, outside: bool) -> None:
+    """What a container engine writes: a name of its own; the host's resolver and names where they can be reached."""
     hosts = f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    resolver = "# no name server is reachable\n"
+    if outside:
+        hosts += _host_text("/etc/hosts")
+        resolver = _host_text("/etc/resolv.conf")
+    await files.mkdir("/etc", parents=True, exist_ok=True)
     await files.write_text("/etc/hostname", hostname + "\n")
     await files.write_text("/etc/hosts", hosts)
-    await files.write_text("/etc/resolv.conf", "# no name server is reachable\n")
+    await files.write_text("/etc/resolv.conf", resolver)
+
+
+def _host_text(path: str) -> str:
+    """A small text file of the host's; nothing where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(HOST_TEXT_MAX)
+    except OSError:
+        return ""
 
 
 def _depth(path: str) -> int:
