@@ -350,6 +350,8 @@ class GuestThread:
         size = len(data)
         if size == 0:
             return
+        if address >> 63:
+            raise SyscallError(errno.EFAULT)
         offset = self.reserve(data) if size <= shared.WINDOW_COPY_MAX else -1
         if offset < 0:
             self.host.write(address, data)
