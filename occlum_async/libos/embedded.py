@@ -27,7 +27,7 @@ class ReadStream:
 
     def __init__(self, file: File) -> None:
         self._file = file.acquire()
-        self._buffer = b""
+        self._buffer = bytearray()
         self._ended = False
 
     async def _fill(self) -> bool:
@@ -52,14 +52,18 @@ class ReadStream:
             n = len(self._buffer)
         elif not self._buffer and n:
             await self._fill()
-        data, self._buffer = self._buffer[:n], self._buffer[n:]
+        return self._take(n)
+
+    def _take(self, n: int) -> bytes:
+        data = bytes(self._buffer[:n])
+        del self._buffer[:n]
         return data
 
     async def readexactly(self, n: int) -> bytes:
         """Exactly ``n`` bytes; ``asyncio.IncompleteReadError`` when the stream ends before."""
         while len(self._buffer) < n and await self._fill():
             pass
-        data, self._buffer = self._buffer[:n], self._buffer[n:]
+        data = self._take(n)
         if len(data) < n:
             raise asyncio.IncompleteReadError(data, n)
         return data
@@ -69,8 +73,7 @@ class ReadStream:
         while b"\n" not in self._buffer and len(self._buffer) < LINE_LIMIT and await self._fill():
             pass
         end = self._buffer.find(b"\n") + 1 or len(self._buffer)
-        line, self._buffer = self._buffer[:end], self._buffer[end:]
-        return line
+        return self._take(end)
 
     def at_eof(self) -> bool:
         """Whether everything has been read."""
