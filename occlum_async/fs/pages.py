@@ -71,15 +71,18 @@ class Quota:
         """Charge one inode; ENOSPC."""
         if self.inodes is not None and self.inodes_used >= self.inodes:
             raise SyscallError(errno.ENOSPC)
-        if self.parent is not None:
-            self.root.charge(1)  # about what the kernel itself needs for one
+        self.charge_kernel(1)  # about what one needs
         self.inodes_used += 1
 
     def release_inode(self) -> None:
         """An inode is gone."""
         self.inodes_used -= 1
+        self.charge_kernel(-1)
+
+    def charge_kernel(self, pages: int) -> None:
+        """Charge what the kernel itself holds for a file to the memory of the whole LibOS; ENOSPC."""
         if self.parent is not None:
-            self.root.settle(-1)
+            self.root.charge(pages)
 
 
 class Pages:

@@ -75,6 +75,7 @@ class RamInode(Inode):
 
     def __init__(self, fs: RamFs, mode: int, uid: int, gid: int, rdev: int = 0) -> None:
         self.charged = False
+        self.xattr_pages = 0
         fs.quota.charge_inode()
         self.charged = True
         super().__init__(fs, fs.next_number(), mode, uid, gid)
@@ -94,7 +95,13 @@ class RamInode(Inode):
 
     def __del__(self) -> None:
         if self.charged:
+            self.fs.quota.charge_kernel(-self.xattr_pages)
             self.fs.quota.release_inode()
+
+    def _charge_xattrs(self, size: int) -> None:
+        pages = pages_of(size)
+        self.fs.quota.charge_kernel(pages - self.xattr_pages)
+        self.xattr_pages = pages
 
     def _touch(self) -> None:
         self.mtime = self.ctime = time.time_ns()
@@ -288,6 +295,7 @@ class RamInode(Inode):
         used = sum(len(key) + len(item) for key, item in xattrs.items() if key != name)
         if used + len(name) + len(value) > XATTRS_MAX:
             raise SyscallError(errno.ENOSPC)
+        self._charge_xattrs(used + len(name) + len(value))
         xattrs[name] = value
         self.xattrs = xattrs
         self.ctime = time.time_ns()
@@ -296,6 +304,7 @@ class RamInode(Inode):
         if self.xattrs is None or name not in self.xattrs:
             raise SyscallError(errno.ENODATA)
         del self.xattrs[name]
+        self._charge_xattrs(sum(len(key) + len(item) for key, item in self.xattrs.items()))
         self.ctime = time.time_ns()
 
     async def listxattr(self) -> list[bytes]:
