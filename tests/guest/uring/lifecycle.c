@@ -23,8 +23,8 @@ int main(int argc, char **argv) {
     if (argc > 1) {  // after the execve below
         int fd = atoi(argv[1]), pipe_end = atoi(argv[2]);
         TRY(ring_enter(fd, 0, 0, 0, NULL, 0));
-        pause_ms(10);
-        MUST(fcntl(pipe_end, F_SETFL, O_NONBLOCK));
+        struct pollfd filled = {pipe_end, POLLIN, 0};
+        FACT(poll(&filled, 1, 10000));
         FACT(read(pipe_end, buffer, 4));
         return 0;
     }
