@@ -75,6 +75,15 @@ def memory_usage(pid: int) -> tuple[int, int, int]:
     return size, resident, common
 
 
+def proportional_memory(pid: int) -> int | None:
+    """Bytes of anonymous memory, a page that n processes share counting as one n-th; None where the host can't say."""
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        name, _, value = line.partition(b":")
+        if name == b"Pss_Anon":
+            return int(value.split()[0]) * 1024
+    return None
+
+
 def mappings(pid: int) -> list[Mapping]:
     """The mappings of a host process without the shim's."""
     result = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..abi.signals import SIGKILL
 from ..fs.pages import PAGE
-from . import sending
+from . import hoststat, sending
 from .siginfo import SigInfo
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class MemoryWatch:
         if kernel.supervisor is not None:
             kernel.shared_memory.collect(kernel.supervisor.hosts, over)
             over = sum(usage.values()) + self._held() > limit
+        if over:
+            # Forked processes share what neither has written: before one is killed, count such pages once.
+            usage = {process: self._proportional(process, estimate) for process, estimate in usage.items()}
+            over = sum(usage.values()) + self._held() > limit
         if over and usage:
             for process in usage:
                 usage[process] += shared[process] + self._open(process)
@@ -79,6 +83,12 @@ class MemoryWatch:
         """Resident bytes that are the process' own: what it shares with others or with files is not counted."""
         _, resident, common = process.memory_usage()
         return max(0, resident - common)
+
+    @staticmethod
+    def _proportional(process: Process, estimate: int) -> int:
+        pid = process.memory.host_pid if process.memory is not None else 0
+        exact = hoststat.proportional_memory(pid) if pid else None
+        return estimate if exact is None else min(estimate, exact)
 
     @staticmethod
     def _badness(process: Process, usage: int, limit: int) -> int:
