@@ -142,7 +142,8 @@ async def _look_up(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError(f"network rule: {name}: {error.strerror}", "name a host that can be looked up") from None
-    return tuple(_canonical(ip_network(address)) for address in sorted({str(entry[4][0]).partition("%")[0] for entry in found}))
+    addresses = {str(entry[4][0]).partition("%")[0] for entry in found}
+    return tuple(_canonical(ip_network(address)) for address in sorted(addresses))
 
 
 async def connect_network(stack: NetworkStack, spec: NetworkSpec, boundary: Boundary) -> Policy:

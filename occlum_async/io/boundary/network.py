@@ -163,8 +163,9 @@ class HostNetwork(ABC):
     def send_datagram(self, fd: int, data: bytes, address: bytes = b"") -> int:
         """Send a datagram now; EAGAIN when there is no room for it."""
         flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+        size = ctypes.c_size_t(len(data))
         count = self.calls.call(
-            "sendto", _libc_call, "sendto", fd, data, ctypes.c_size_t(len(data)), int(flags), address or None, len(address)
+            "sendto", _libc_call, "sendto", fd, data, size, int(flags), address or None, len(address)
         )
         self.calls.check_count("sendto", count, len(data))
         self.counters.bytes_out += count

@@ -92,9 +92,11 @@ class UringNetwork(HostNetwork):
         self._lib, self._ffi = boundary.lib, boundary.ffi
         error = self._lib.uring_provide(boundary.ring, BUFFERS, BUFFER_SIZE)
         if error < 0:
-            raise HostUnsupported(f"the host's io_uring has no buffer rings ({os.strerror(-error)})", "it needs Linux 6.0")
+            message = f"the host's io_uring has no buffer rings ({os.strerror(-error)})"
+            raise HostUnsupported(message, "it needs Linux 6.0")
         lib = self._lib
-        self._more, self._selected, self._notification = lib.IORING_CQE_F_MORE, lib.IORING_CQE_F_BUFFER, lib.IORING_CQE_F_NOTIF
+        self._more, self._selected = lib.IORING_CQE_F_MORE, lib.IORING_CQE_F_BUFFER
+        self._notification = lib.IORING_CQE_F_NOTIF
         self._shift = lib.IORING_CQE_BUFFER_SHIFT
         # One header serves all repeated receives of datagrams: the host only reads the sizes in it.
         self._datagram_head = self._ffi.new("struct msghdr *", {"msg_namelen": SOCKADDR_IN6})

@@ -27,7 +27,10 @@ Local = Callable[[int], InetAddress]
 
 
 class Gate:
-    """Owns the host's listening descriptor ``fd``. While no listener has room nothing is taken from the host's queue."""
+    """Owns the host's listening descriptor ``fd``.
+
+    While no listener inside has room nothing is taken from the host's queue.
+    """
 
     def __init__(
         self, stack: NetworkStack, network: HostNetwork, fd: int, find: Find, local: Local,

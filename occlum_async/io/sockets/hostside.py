@@ -176,7 +176,10 @@ class HostSide(WithWires):
         except SyscallError:
             self.network.close(fd)
             raise
-        self._claims[socket] = serve(self.boundary, fd, socket) if isinstance(socket, UdpSocket) else Claim(self.network, fd)
+        if isinstance(socket, UdpSocket):
+            self._claims[socket] = serve(self.boundary, fd, socket)
+        else:
+            self._claims[socket] = Claim(self.network, fd)
         return port
 
     def _make(self, socket: InetSocket, family: int) -> int:
@@ -228,7 +231,8 @@ class HostSide(WithWires):
         claim = self._claims.get(socket)
         if not isinstance(claim, Datagrams):
             return None
-        self.network.associate(claim.fd, UNSPECIFIED if destination is None else encode_inet(destination, socket.family))
+        address = UNSPECIFIED if destination is None else encode_inet(destination, socket.family)
+        self.network.associate(claim.fd, address)
         return None if destination is None else decode_inet(self.network.name(claim.fd)).host
 
     async def send(self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int) -> None:

@@ -86,7 +86,8 @@ class Wire(TcpSocket):
         """Become the peer of ``inside``: from now on bytes flow."""
         self.name = InetAddress(inside.destination.host, inside.destination.port) if inside.destination else self.name
         self.destination = InetAddress(inside.name.host, inside.name.port)
-        self.join(inside)
+        connection: TcpSocket = self
+        connection.join(inside)
         self._receive()
 
     @property
@@ -145,9 +146,9 @@ class Wire(TcpSocket):
         """The socket inside has sent something, or shut down, or closed."""
         if not self._deferred and not self._leaving:
             self._deferred = True
-            self.network.defer(self._send)
+            self.network.defer(self._forward)
 
-    def _send(self) -> None:
+    def _forward(self) -> None:
         self._deferred = False
         if self._sending is not None or self._leaving:
             return
@@ -172,8 +173,8 @@ class Wire(TcpSocket):
             if chunk.data:
                 pieces.append(chunk.data)
                 size += len(chunk.data)
-        far = self.peer is not None and self.peer.destination is not None and not is_loopback(self.peer.destination.host)
-        return pieces or [b""], MSG_ZEROCOPY if far and len(pieces) == 1 and size >= ZERO_COPY_MIN else 0
+        worth = len(pieces) == 1 and size >= ZERO_COPY_MIN and not is_loopback(self.name.host)
+        return pieces or [b""], MSG_ZEROCOPY if worth else 0
 
     def _sent(self, count: int, error: int) -> None:
         self._sending = None
@@ -190,7 +191,7 @@ class Wire(TcpSocket):
         elif error:
             self._break(error)
         elif self.inbox or self.finished:
-            self._send()
+            self._forward()
 
     def _end(self) -> None:
         """Everything was sent, and no more will come."""

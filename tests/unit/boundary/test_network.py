@@ -54,8 +54,9 @@ class Ear:
             self.error = error
         self.changed.set()
 
-    async def until(self, condition: object) -> None:
-        while not condition():  # type: ignore[operator]
+    async def ended(self) -> None:
+        """Wait for the last result."""
+        while self.error is None:
             self.changed.clear()
             await asyncio.wait_for(self.changed.wait(), 10)
 
@@ -122,7 +123,7 @@ async def test_stream_is_whole_in_both_directions(boundary: Boundary) -> None:
         assert error == 0
         done += count
     assert await answering == hashlib.sha256(blob).digest()
-    await ear.until(lambda: ear.error is not None)
+    await ear.ended()
     assert (ear.error, hashlib.sha256(ear.data).digest()) == (0, hashlib.sha256(blob).digest())
     assert boundary.counters.bytes_in == boundary.counters.bytes_out == len(blob)
     network.close(fd)
@@ -146,14 +147,14 @@ async def test_cancelled_receive_keeps_what_came(boundary: Boundary) -> None:
             await asyncio.sleep(0)
         pending.cancel()
         pending.cancel()
-        await ear.until(lambda: ear.error is not None)
+        await ear.ended()
         assert ear.error == errno.ECANCELED
         assert pending.over
         got += ear.data
     ear = Ear()
     network.receive(fd, ear)
     peer.close()
-    await ear.until(lambda: ear.error is not None)
+    await ear.ended()
     assert got + ear.data == sent
     network.close(fd)
 
