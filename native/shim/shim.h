@@ -71,7 +71,7 @@ enum {
 	SYS_clone = 56, SYS_exit = 60, SYS_kill = 62, SYS_getuid = 102, SYS_getgid = 104, SYS_geteuid = 107,
 	SYS_getegid = 108, SYS_getppid = 110, SYS_setsid = 112, SYS_sigaltstack = 131, SYS_mlock = 149,
 	SYS_munlock = 150, SYS_mlockall = 151, SYS_munlockall = 152, SYS_prctl = 157, SYS_arch_prctl = 158,
-	SYS_gettid = 186, SYS_futex = 202, SYS_clock_nanosleep = 230, SYS_exit_group = 231, SYS_waitid = 247,
+	SYS_gettid = 186, SYS_futex = 202, SYS_clock_nanosleep = 230, SYS_exit_group = 231, SYS_chdir = 80, SYS_chroot = 161, SYS_unshare = 272, SYS_waitid = 247,
 	SYS_seccomp = 317, SYS_mlock2 = 325, SYS_close_range = 436,
 };
 

@@ -23,7 +23,9 @@ SYS_PROCESS_VM_READV, SYS_SECCOMP, SYS_MEMFD_CREATE, SYS_IO_URING_SETUP, SYS_PID
 SECCOMP_GET_ACTION_AVAIL, SECCOMP_RET_TRAP = 2, 0x00030000
 HWCAP2_FSGSBASE = 1 << 1
 AT_HWCAP2 = 26
-CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWNET = (
+    0x20000, 0x4000000, 0x8000000, 0x10000000, 0x40000000,
+)  # fmt: skip
 MIN_KERNEL = (5, 4)
 MIN_FILES = 1024
 
@@ -133,23 +135,16 @@ def _child_memory() -> Probe:
     return Probe("process_vm_readv", works, "yes" if works else os.strerror(error or errno.EIO), True, hint)
 
 
-def _namespace(name: str, flags: int, otherwise: str) -> Probe:
-    """Whether a child may make the namespaces of ``flags``."""
+def namespaces() -> Probe:
+    """Whether a child may make the namespaces that the supervisor makes, see native/shim/supervisor.c."""
     child = os.fork()
     if child == 0:
+        flags = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS
         os._exit(ctypes.get_errno() or 1 if _libc.unshare(flags) else 0)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    return Probe(name, code == 0, "yes" if code == 0 else os.strerror(code) if code > 0 else "killed", False, otherwise)
-
-
-def _user_namespace() -> Probe:
-    return _namespace("user namespace", CLONE_NEWUSER, "seccomp and the missing fds are the wall by themselves")
-
-
-def _pid_namespace() -> Probe:
-    flags = CLONE_NEWPID if os.geteuid() == 0 else CLONE_NEWUSER | CLONE_NEWPID
-    return _namespace("pid namespace", flags, "the supervisor ends the guests when the kernel process ends")
+    reason = "yes" if code == 0 else os.strerror(code) if code > 0 else "killed"
+    return Probe("namespaces", code == 0, reason, False, "seccomp and the missing fds are the wall by themselves")
 
 
 def _io_uring() -> Probe:
@@ -196,7 +191,7 @@ def _files() -> Probe:
 
 PROBES: tuple[Callable[[], Probe], ...] = (
     _machine, _kernel, _python, _shim, _seccomp, _memfd, _pidfd, _child_memory, _processor, _uvloop, _io_uring,
-    _user_namespace, _pid_namespace, _fsgsbase, _cores, _files,
+    namespaces, _fsgsbase, _cores, _files,
 )  # fmt: skip
 
 

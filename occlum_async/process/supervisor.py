@@ -83,6 +83,8 @@ class Supervisor:
         if await self._zygote.operate():
             raise HostUnsupported("the zygote keeps its listener")
         await self._measure(host.pid)
+        if not self.apart:
+            log.info("this host allows no namespaces: the guests are held by their filter alone")
         self._refill()
 
     def _spawn(self, channel: Channel) -> None:
@@ -110,6 +112,12 @@ class Supervisor:
         self._zygote.operation(shared.OP_CALL, _MMAP, 0, 4096, _PROT_NONE, _MAP_PRIVATE_ANONYMOUS, -1, 0)
         self.map_top = await self._zygote.operate() + 4096
         self._zygote.operation(shared.OP_CALL, _MUNMAP, self.map_top - 4096, 4096)  # munmap
+
+    @property
+    def apart(self) -> bool:
+        """Whether the guests live in namespaces of their own, without network and files; not every host allows it."""
+        own, theirs = (os.stat(f"/proc/{pid}/ns/net").st_ino for pid in ("self", self._process.pid))
+        return own != theirs
 
     @property
     def pid(self) -> int:
