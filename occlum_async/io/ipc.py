@@ -11,6 +11,7 @@ from .msgqueue import MessageQueueTable
 from .semaphore import SemaphoreTable
 from .shm import DEFAULT_TOTAL, SegmentTable
 from .tally import Tally
+from .uring.account import Accounts
 
 
 class IpcNamespace:
@@ -27,7 +28,7 @@ class IpcNamespace:
         self.posix_queues = QueueTable()
         self.pipe_pages = Tally(pipe_pages)
         self.epoll_watches = Tally()
-        self.uring_pages = Tally()
+        self.uring_accounts = Accounts()
         self.aio_events = Tally()
         self._enrolled: dict[Hashable, tuple[WaitQueue, Waiter]] = {}
 

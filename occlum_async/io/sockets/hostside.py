@@ -201,7 +201,9 @@ class HostSide(WithWires):
             claim.close()
 
     def listen(self, socket: TcpSocket, backlog: int) -> None:
-        claim = self._claims.get(socket)
+        if socket not in self._claims:  # shutdown(2) had given the port back
+            self.claim(socket, socket.name.host, socket.name.port)
+        claim = self._claims[socket]
         if not isinstance(claim, Claim) or claim.gate is not None:
             return
         self.network.listen(claim.fd, BACKLOG if backlog < 0 else min(backlog, BACKLOG))

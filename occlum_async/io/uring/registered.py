@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from ...abi.errors import SyscallError
 from ...abi.uring import BUFFER, FILE_INDEX_ALLOC
 from ..file import File
+from .account import Account
 
 
 class Memory(Protocol):
@@ -105,19 +106,18 @@ class Selected(NamedTuple):
     whole: int
 
 
-GROUP_MAX = 1 << 16  # buffers in one group
-
-
 class BufferGroup:
     """Buffers that were handed in by PROVIDE_BUFFERS; the latest is taken first, as Linux does."""
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account) -> None:
+        self._account = account
         self.buffers: deque[tuple[int, int, int]] = deque()  # address, size, id
 
     def provide(self, address: int, size: int, count: int, first: int) -> None:
         """Add ``count`` buffers of ``size`` bytes, side by side, with ids from ``first``. ENOMEM for too many."""
-        if len(self.buffers) + count > GROUP_MAX:
+        if not self._account.room(count):
             raise SyscallError(errno.ENOMEM)
+        self._account.charge(count)
         for number in range(count):
             self.buffers.append((address + number * size, size, (first + number) & 0xFFFF))
 
@@ -126,6 +126,7 @@ class BufferGroup:
         count = min(count, len(self.buffers))
         for _ in range(count):
             self.buffers.popleft()
+        self._account.charge(-count)
         return count
 
     def take(self, limit: int) -> Selected:
@@ -133,10 +134,12 @@ class BufferGroup:
         if not self.buffers:
             raise SyscallError(errno.ENOBUFS)
         address, size, number = self.buffers.popleft()
+        self._account.charge(-1)
         return Selected(self, number, address, min(size, limit) if limit else size, size)
 
     def give_back(self, buffer: Selected) -> bool:
         """It was not used after all: the next to ask gets it."""
+        self._account.charge(1)
         self.buffers.appendleft((buffer.address, buffer.whole, buffer.id))
         return True
 

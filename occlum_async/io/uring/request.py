@@ -67,6 +67,13 @@ class Request:
         """Whether it is at work: only then it can be found and cancelled."""
         return self.strand is not None and not self.finished
 
+    def last(self) -> Request:
+        """The last one of its chain."""
+        request = self
+        while request.following is not None:
+            request = request.following
+        return request
+
     def hold(self, file: File) -> File:
         """Keep ``file`` open until the end of this request."""
         if self.file is None:

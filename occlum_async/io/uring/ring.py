@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -25,13 +24,12 @@ from ...sched.strand import TIMED_OUT, CoroutineStrand, Scheduler
 from ..anonymous import AnonymousFile
 from ..eventfd import EventFd
 from ..file import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
-from ..tally import Tally
+from .account import Account, Accounts
 from .memory import PAGE, RingMemory
 from .registered import BufferGroup, BufferRing, FileTable, FixedBuffer
 from .request import Request, Work
 
-MAX_REQUESTS = 1 << 16  # in flight on one ring, and completions that found no room
-MAX_PAGES = 1 << 16  # of all rings of a user
+REQUEST_SIZE = 2  # of a request in the account: itself, and room for its completion
 COUNTED = "counted"  # what a time-out is resumed with when enough requests have completed
 _READY = POLLIN | POLLRDNORM
 
@@ -54,15 +52,14 @@ class Uring(AnonymousFile):
 
     kind = "[io_uring]"
 
-    def __init__(self, scheduler: Scheduler, memory: RingMemory, setup: int, uid: int, pages: Tally) -> None:
-        """``pages`` counts what user ``uid`` holds in rings; ENOMEM when that is too much."""
+    def __init__(self, scheduler: Scheduler, memory: RingMemory, setup: int, uid: int, accounts: Accounts) -> None:
+        """It is charged to user ``uid``; ENOMEM when he has too many."""
         super().__init__(scheduler, os.O_RDWR)
-        size = memory.size // PAGE
-        if pages[uid] + size > MAX_PAGES:
+        try:
+            self.account = Account(accounts, uid, memory.size // PAGE)
+        except SyscallError:
             memory.close()
-            raise SyscallError(errno.ENOMEM)
-        pages.add(uid, size)
-        self._settle: Callable[[], None] = lambda: pages.add(uid, -size)
+            raise
         self.memory = memory
         self.setup = setup
         self.enabled = not setup & SETUP_R_DISABLED
@@ -75,6 +72,7 @@ class Uring(AnonymousFile):
         self.by_user_data: dict[int, dict[Request, None]] = {}
         self.deferred: deque[Request] = deque()  # those that drain, and all that came after them
         self.counting: list[tuple[int, int, Request]] = []  # time-outs by the count of completions they wait for
+        self._barrier = -1  # the sequence of the last request that drained: none begins before it has finished
         self._startable: deque[Request] = deque()
         self._starting = False
         self._overflow: deque[tuple[int, int, int]] = deque()
@@ -97,7 +95,6 @@ class Uring(AnonymousFile):
 
     def close(self) -> None:
         self.closed = True
-        self._settle()
         for request in tuple(self.requests.values()):
             self.withdraw(request)
         self.files.clear()
@@ -110,6 +107,7 @@ class Uring(AnonymousFile):
         if self.closed and not self.requests and not self.buried:
             self.buried = True
             self.memory.close()
+            self.account.settle()
 
     def poll(self) -> int:
         events = _READY if self.memory.completed() or self._overflow else 0
@@ -133,9 +131,10 @@ class Uring(AnonymousFile):
         if self.closed:
             return False
         if self._overflow or not self.memory.put(user_data, result, flags):
-            if not last or len(self._overflow) >= 2 * MAX_REQUESTS:
+            if not last or not self.account.room():
                 return False
             self._overflow.append((user_data, result, flags))
+            self.account.charge(1)
             self._show_flags()
         if counted:
             self.completions += 1
@@ -155,12 +154,13 @@ class Uring(AnonymousFile):
             return
         while overflow and self.memory.put(*overflow[0]):
             overflow.popleft()
+            self.account.charge(-1)
         self._show_flags()
 
     @property
     def crowded(self) -> bool:
         """Whether no more requests are taken for now: their completions could not be kept."""
-        return len(self.requests) >= MAX_REQUESTS or len(self._overflow) >= MAX_REQUESTS
+        return not self.account.room(REQUEST_SIZE)
 
     async def wait(self, count: int, deadline: float | None) -> bool:
         """Wait for ``count`` completions; False at ``deadline`` (of the loop's clock). Raises ``Interrupted``."""
@@ -188,25 +188,26 @@ class Uring(AnonymousFile):
 
     def admit(self, request: Request) -> None:
         """A request is new: from now on it will be finished, one way or another."""
+        self.account.charge(REQUEST_SIZE)
         self.requests[request.sequence] = request
         self.by_user_data.setdefault(request.user_data, {})[request] = None
         request.submitter.requests[request] = None
 
     def queue(self, head: Request) -> None:
         """Begin a chain of requests; after those before it, when it drains or one of them waits to."""
-        if head.flags & IOSQE_IO_DRAIN or self.deferred:
-            self.deferred.append(head)
-            self._undefer()
-        else:
-            self._startable.append(head)
+        self.deferred.append(head)
+        self._undefer()
         self._start()
 
     def _undefer(self) -> None:
-        """Let those begin that have waited for all requests before them."""
+        """Let those begin for whom it is time: after all before them if they drain, and after the last that drained."""
         while self.deferred:
             head = self.deferred[0]
-            if head.flags & IOSQE_IO_DRAIN and next(iter(self.requests)) < head.sequence:
+            oldest = next(iter(self.requests))
+            if oldest < head.sequence and (head.flags & IOSQE_IO_DRAIN or oldest <= self._barrier):
                 return
+            if head.flags & IOSQE_IO_DRAIN:
+                self._barrier = head.last().sequence
             self._startable.append(self.deferred.popleft())
 
     def _start(self) -> None:
@@ -248,6 +249,7 @@ class Uring(AnonymousFile):
     def finish(self, request: Request, result: int) -> None:
         """A request has its result: tell the guest, and go on with what waited for it."""
         request.finished = True
+        self.account.charge(-REQUEST_SIZE)
         del self.requests[request.sequence]
         del request.submitter.requests[request]
         self._unname(request)

@@ -13,17 +13,21 @@ from collections.abc import AsyncIterator
 import pytest
 
 from occlum_async.errors import HostUnsupported
-from occlum_async.io.boundary import Boundary, open_boundary
+from occlum_async.io.boundary import Boundary, open_boundary, uring, uring_network
 from occlum_async.io.boundary.network import Datagram, reset_on_close
 from occlum_async.sched.strand import Scheduler
 
 
-@pytest.fixture(params=["uring", "ocall"])
-async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
+def opened(kind: str) -> Boundary:
     try:
-        made = open_boundary(request.param, Scheduler(asyncio.get_running_loop()))
+        return open_boundary(kind, Scheduler(asyncio.get_running_loop()))
     except HostUnsupported as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(params=["uring", "ocall"])
+async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
+    made = opened(request.param)
     yield made
     await made.shutdown()
 
@@ -246,3 +250,35 @@ async def test_a_turn_costs_one_exit(boundary: Boundary) -> None:
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+@pytest.mark.parametrize(
+    "limits", [{"BUFFERS": 2}, {"ENTRIES": 4, "COMPLETIONS": 8}], ids=["buffers", "completions"]
+)
+async def test_full_rings_lose_nothing(limits: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too few buffers, or a completion queue that overflows, everything arrives all the same."""
+    for name, value in limits.items():
+        monkeypatch.setattr(uring_network if name == "BUFFERS" else uring, name, value)
+    boundary = opened("uring")
+    pairs = [socket.socketpair() for _ in range(40)]
+    blobs = [os.urandom(150_000) for _ in pairs]
+    ears = [Ear() for _ in pairs]
+    for (one, _), ear in zip(pairs, ears, strict=True):
+        boundary.network.receive(one.fileno(), ear)
+    boundary.turn()
+
+    def send() -> None:
+        for at in range(0, 150_000, 10_000):
+            for (_, other), blob in zip(pairs, blobs, strict=True):
+                other.sendall(blob[at : at + 10_000])
+        for _, other in pairs:
+            other.close()
+
+    await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(None, send), 20)
+    for ear in ears:
+        await ear.ended()
+    assert [ear.data for ear in ears] == blobs
+    assert boundary.counters.refused == 0
+    await boundary.shutdown()
+    for one, _ in pairs:
+        one.close()

@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
-from occlum_async.abi.socket import SHUT_SEND, InetAddress
+from occlum_async.abi.socket import SHUT_RECEIVE, SHUT_SEND, InetAddress
 from occlum_async.io.sockets.policy import FROM, IN, OUT, Policy, Rule
 from occlum_async.io.sockets.wire import Wire
 
@@ -309,7 +309,7 @@ def _free(port: int) -> bool:
 
 async def test_many_connections_come_and_go(world: World) -> None:
     world.host()
-    listener = world.listener()
+    listener = world.listener(backlog=4096)
     descriptors = len(os.listdir("/proc/self/fd"))
 
     def storm() -> None:
@@ -356,6 +356,18 @@ async def test_listener_that_closes_turns_away(world: World) -> None:
 
     await blocking(wait)
     peer.close()
+
+
+async def test_listen_again_after_shutdown(world: World) -> None:
+    world.host()
+    listener = world.listener()
+    port = port_of(listener)
+    listener.shutdown(SHUT_RECEIVE)
+    await world.settle(lambda: _free(port))
+    listener.listen(10)
+    with client(port):
+        (await within(listener.accept())).close()
+    listener.close()
 
 
 async def test_published_port(world: World) -> None:

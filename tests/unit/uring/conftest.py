@@ -11,7 +11,7 @@ import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
 from occlum_async.abi.uring import CQE, OFF_SQES, SQE
-from occlum_async.io.tally import Tally
+from occlum_async.io.uring.account import Accounts
 from occlum_async.io.uring.memory import RingMemory
 from occlum_async.io.uring.request import Request, Work
 from occlum_async.io.uring.ring import Uring
@@ -75,7 +75,8 @@ class Bench:
     """A ring, its user, and what each ``user_data`` does: a number (the result), or an event to wait for."""
 
     def __init__(self, scheduler: Scheduler, entries: int = 8, cq_entries: int = 16, setup: int = 0) -> None:
-        self.ring = Uring(scheduler, RingMemory(entries, cq_entries), setup, 0, Tally())
+        self.accounts = Accounts()
+        self.ring = Uring(scheduler, RingMemory(entries, cq_entries), setup, 0, self.accounts)
         self.ring.acquire()
         self.user = Guest(self.ring.memory)
         self.submitter = Submitter()

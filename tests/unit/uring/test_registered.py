@@ -10,6 +10,7 @@ from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.uring import BUFFER, FILE_INDEX_ALLOC
 from occlum_async.fs.fdtable import FdTable
 from occlum_async.io.eventfd import EventFd
+from occlum_async.io.uring.account import Account, Accounts
 from occlum_async.io.uring.registered import BufferGroup, BufferRing, FileTable
 from occlum_async.process.asynchronous import FIXED, RequestFiles
 from occlum_async.sched.strand import Scheduler
@@ -61,7 +62,8 @@ async def test_a_request_sees_both_kinds_of_files(scheduler: Scheduler) -> None:
 
 
 def test_buffers_are_chosen_once_and_given_back() -> None:
-    group = BufferGroup()
+    accounts = Accounts()
+    group = BufferGroup(Account(accounts, 0, 1))
     fails(errno.ENOBUFS, group.take, 0)
     group.provide(0x1000, 16, 3, 5)
     one = group.take(8)
@@ -70,7 +72,8 @@ def test_buffers_are_chosen_once_and_given_back() -> None:
     again = group.take(0)
     assert (again.id, again.size) == (5, 16)
     assert group.remove(9) == 2
-    fails(errno.ENOMEM, group.provide, 0, 1, 1 << 17, 0)
+    assert accounts.items[0] == 0
+    fails(errno.ENOMEM, group.provide, 0, 1, (1 << 17) + 1, 0)
 
 
 class Memory:

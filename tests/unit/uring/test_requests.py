@@ -19,7 +19,7 @@ from occlum_async.abi.uring import (
     Op,
 )
 from occlum_async.io.file import POLLIN
-from occlum_async.io.uring import ring as ring_module
+from occlum_async.io.uring import account
 
 from .conftest import ECANCELED, Bench, settle
 
@@ -102,6 +102,21 @@ async def test_a_drain_waits_for_all_before_it(bench: Bench) -> None:
     assert bench.order == [1, 2, 3]
 
 
+async def test_nothing_overtakes_what_drains(bench: Bench) -> None:
+    bench.waiting(2)
+    bench.user.put(1)
+    bench.user.put(2, flags=IOSQE_IO_DRAIN | IOSQE_IO_LINK)
+    bench.user.put(3)
+    bench.user.put(4)
+    await bench.submit()
+    bench.user.put(5)
+    await bench.submit()
+    assert bench.order == [1, 2]
+    bench.release(2)
+    await settle()
+    assert bench.order == [1, 2, 3, 4, 5]
+
+
 async def test_a_guard_ends_what_it_guards_or_ends_with_it(bench: Bench) -> None:
     for number in (1, 2):
         bench.waiting(number)
@@ -161,7 +176,7 @@ async def test_completions_without_room_wait_in_order(make_bench: Callable[..., 
 
 
 async def test_what_is_in_flight_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ring_module, "MAX_REQUESTS", 2)
+    monkeypatch.setattr(account, "MAX_ITEMS", 5)
     for number in range(3):
         bench.waiting(number)
         bench.user.put(number)
@@ -191,6 +206,7 @@ async def test_everything_ends_with_the_ring(bench: Bench, flags: int) -> None:
     bench.ring.release()
     await settle()
     assert not bench.ring.requests and not bench.submitter.requests
+    assert bench.accounts.items[0] == bench.accounts.pages[0] == 0
     with pytest.raises(OSError):
         os.fstat(bench.ring.memory.fd)
 
