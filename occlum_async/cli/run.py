@@ -163,7 +163,7 @@ async def _run(options: Options, arguments: dict[str, Any]) -> int:
             return await (_run_on_terminal if options.tty else _run_on_pipes)(libos, options)
         finally:
             if options.stats:
-                from .stats import print_stats
+                from .counters import print_stats
 
                 print_stats(libos.stats())
 

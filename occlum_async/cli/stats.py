@@ -1,11 +1,10 @@
-"""``stats``: the kernel's counters as a table on stderr."""
+"""``stats``: run a program and show what the kernel counted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from . import run
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -17,30 +16,4 @@ class Options:
 
 def command(options: Options) -> int:
     """Run it; the exit status is the program's."""
-    from . import run
-
     return run.command(run.Options(options.program, options.arguments, stats=True))
-
-
-def print_stats(stats: Mapping[str, Any]) -> None:
-    """Print the (possibly nested) counters of ``LibOS.stats``."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="kernel counters", title_justify="left", show_header=False)
-    table.add_column("counter")
-    table.add_column("value", justify="right")
-    for name, value in flatten(stats):
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
-    Console(stderr=True).print(table)
-
-
-def flatten(stats: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested counters as dotted names, in their order."""
-    rows: list[tuple[str, Any]] = []
-    for name, value in stats.items():
-        if isinstance(value, Mapping):
-            rows.extend(flatten(value, f"{prefix}{name}."))
-        else:
-            rows.append((f"{prefix}{name}", value))
-    return rows
