@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from . import run
 
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Run PROGRAM as `run --stats` does, with every other option at its default."""
