@@ -50,7 +50,7 @@ def io_uring_setup(thread: Thread, entries: UInt, params: Annotated[UserPointer,
     memory = RingMemory(
         sq_entries, cq_entries, bool(flags & abi.SETUP_SQE128), bool(flags & abi.SETUP_CQE32)
     )  # fmt: skip
-    ring = Uring(thread.scheduler, memory, flags, thread.credentials.uid, thread.kernel.ipc.uring_pages)
+    ring = Uring(thread.scheduler, memory, flags, thread.credentials.uid, thread.kernel.ipc.uring_accounts)
     try:
         params.write(
             abi.PARAMS.pack(sq_entries, cq_entries, flags, cpu, idle, abi.FEATURES, wq_fd, *memory.offsets())

@@ -38,7 +38,7 @@ from ...io.uring.ring import COUNTED, Uring
 from ...process.asynchronous import FIXED, RemoteUser
 from ...process.thread import Thread
 from ...sched.strand import TIMED_OUT
-from .register import update_files
+from .register import GROUPS_MAX, update_files
 
 TIMESPEC = struct.Struct("<qq")
 BILLION = 10**9
@@ -313,7 +313,12 @@ def _provide_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prep
         raise SyscallError(errno.E2BIG if first >= BUFFERS_MAX else errno.EINVAL)
 
     def act() -> None:
-        group = request.ring.groups.setdefault(request.buf_index, BufferGroup())
+        ring = request.ring
+        group = ring.groups.get(request.buf_index)
+        if group is None:
+            if len(ring.groups) >= GROUPS_MAX or not ring.account.room(count):
+                raise SyscallError(errno.ENOMEM)
+            group = ring.groups[request.buf_index] = BufferGroup(ring.account)
         if not isinstance(group, BufferGroup):
             raise SyscallError(errno.EINVAL)
         group.provide(request.addr, request.length, count, first)

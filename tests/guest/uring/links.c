@@ -68,6 +68,25 @@ int main(void) {
     MUST(write(ends[1], "data", 4));
     show_results(&r, "drained", 3);
 
+    flagged(IORING_OP_READ, ends[0], buffer, 4, 1, IOSQE_IO_DRAIN);
+    flagged(IORING_OP_NOP, -1, NULL, 0, 2, 0);
+    FACT(submit(&r, 0));
+    flagged(IORING_OP_NOP, -1, NULL, 0, 3, 0);
+    FACT(submit(&r, 0));
+    pause_ms(20);
+    FACT(ready(&r));
+    MUST(write(ends[1], "data", 4));
+    show_results(&r, "nothing overtakes it", 3);
+    flagged(IORING_OP_READ, ends[0], buffer, 4, 1, 0);
+    flagged(IORING_OP_NOP, -1, NULL, 0, 2, IOSQE_IO_LINK);
+    flagged(IORING_OP_NOP, -1, NULL, 0, 3, IOSQE_IO_DRAIN);
+    flagged(IORING_OP_NOP, -1, NULL, 0, 4, 0);
+    FACT(submit(&r, 0));
+    pause_ms(20);
+    FACT(ready(&r));
+    MUST(write(ends[1], "data", 4));
+    show_results(&r, "in the middle of a chain", 4);
+
     // A linked time-out: it stops what it guards, or is cancelled by its end.
     struct __kernel_timespec brief = {0, 10000000}, lengthy = {10, 0};
     flagged(IORING_OP_READ, ends[0], buffer, 4, 1, IOSQE_IO_LINK);
