@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from socket import SHUT_RD, SHUT_RDWR, SHUT_WR
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ...abi.errors import SyscallError
 from ...abi.socket import SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, SOMAXCONN
@@ -62,8 +62,8 @@ class ConnectionSocket(Socket):
         self.vacancy.wake(POLLOUT)
         return child
 
-    def join(self, other: Self) -> None:
-        """Make ``self`` and ``other`` each other's peers."""
+    def join(self, other: Any) -> None:
+        """Make ``self`` and ``other``, of the same family, each other's peers."""
         self.peer, other.peer = other, self
         self.connected = other.connected = True
         self.buffers_changed()

@@ -86,8 +86,7 @@ class Wire(TcpSocket):
         """Become the peer of ``inside``: from now on bytes flow."""
         self.name = InetAddress(inside.destination.host, inside.destination.port) if inside.destination else self.name
         self.destination = InetAddress(inside.name.host, inside.name.port)
-        connection: TcpSocket = self
-        connection.join(inside)
+        self.join(inside)
         self._receive()
 
     @property
