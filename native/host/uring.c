@@ -13,6 +13,7 @@ struct uring {
     /* Completions of others that uring_start met on its way; uring_take returns them first. */
     struct uring_completion *aside;
     unsigned aside_first, aside_count, aside_limit;
+    unsigned entered;
     /* Buffers that receiving operations choose from: their ring, then their memory, in one mapping. */
     struct io_uring_buf_ring *buffers;
     char *memory;
@@ -165,12 +166,24 @@ int uring_submit(struct uring *ring)
     return result;
 }
 
+/* The next completion. The kernel may hold some back until it is entered: liburing does that, and here it is counted. */
+static int peek(struct uring *ring, struct io_uring_cqe **cqe)
+{
+    if (io_uring_cq_ready(&ring->ring) == 0) {
+        unsigned flags = __atomic_load_n(ring->ring.sq.kflags, __ATOMIC_RELAXED);
+        if (!(flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)))
+            return -EAGAIN;
+        ring->entered++;
+    }
+    return io_uring_peek_cqe(&ring->ring, cqe);
+}
+
 /* Move every completion out of the queue; true when that of `number` was among them. */
 static int sift(struct uring *ring, uint64_t number, int32_t *result)
 {
     struct io_uring_cqe *cqe;
     int found = 0;
-    while (ring->aside_count < ring->aside_limit && io_uring_peek_cqe(&ring->ring, &cqe) == 0) {
+    while (ring->aside_count < ring->aside_limit && peek(ring, &cqe) == 0) {
         if (cqe->user_data == number) {
             *result = cqe->res;
             found = 1;
@@ -214,6 +227,13 @@ unsigned uring_take(struct uring *ring, struct uring_completion *completions, un
         ring->aside_count--;
     }
     return count;
+}
+
+unsigned uring_entered(struct uring *ring)
+{
+    unsigned entered = ring->entered;
+    ring->entered = 0;
+    return entered;
 }
 
 unsigned uring_queued(const struct uring *ring)

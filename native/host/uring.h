@@ -52,5 +52,8 @@ int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32
 /* Take at most limit completions; how many were there. */
 unsigned uring_take(struct uring *ring, struct uring_completion *completions, unsigned limit);
 
+/* How often looking for completions had to enter the kernel since this was asked last. */
+unsigned uring_entered(struct uring *ring);
+
 /* How many operations are queued and not yet handed over. */
 unsigned uring_queued(const struct uring *ring);

@@ -378,6 +378,7 @@ class UringBoundary(Boundary):
                     self._complete(completion.number, completion.result, completion.flags)
         finally:
             self._taking = False
+        self.counters.exits += self._lib.uring_entered(self._ring)
         return taken
 
     def _complete(self, number: int, result: int, flags: int = 0) -> None:
