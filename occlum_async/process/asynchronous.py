@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..abi import shared
@@ -22,6 +22,8 @@ from .thread import Thread
 
 log = logging.getLogger(__name__)
 
+_NO_HEAD = (0,) * FIRST_ARGUMENT  # number, flags and user_data of an entry, which no decoder looks at
+_REGISTER = (1 << 64) - 1
 FIXED = NR_OPEN  # the registered file of index i is descriptor FIXED + i to the handlers
 
 
@@ -91,10 +93,13 @@ class Worker(Thread):
     """
 
     def __init__(self, thread: Thread, files: FdTable, credentials: Credentials | None = None) -> None:
-        self.__dict__.update(thread.__dict__)
+        self._thread = thread
         self.files = files
         if credentials is not None:
             self.credentials = credentials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._thread, name)
 
 
 def make(call: Call, thread: Thread, user: RemoteUser, arguments: tuple[Any, ...]) -> Any:
@@ -103,32 +108,45 @@ def make(call: Call, thread: Thread, user: RemoteUser, arguments: tuple[Any, ...
     The result, or for a handler that may block something that is to be awaited.
     """
     call.count += 1
-    entry = (0,) * FIRST_ARGUMENT + tuple(value if isinstance(value, int) else 0 for value in arguments)
-    entry = tuple(value & (1 << 64) - 1 for value in entry)
-    decoders = call.decoders
+    entry = (*_NO_HEAD, *[value & _REGISTER if type(value) is int else 0 for value in arguments])
     return call.handler(
         thread,
         *[
-            decoders[position](user, entry) if isinstance(value, int) else value
-            for position, value in enumerate(arguments)
+            decode(user, entry) if type(value) is int else value
+            for decode, value in zip(call.decoders, arguments, strict=True)
         ],
     )
 
 
-async def outcome(thread: Thread, name: str, work: Awaitable[int | None]) -> int:
-    """Await ``work`` and put its end into one number, as a system call's: negative for an error.
+def answer(
+    thread: Thread, name: str, act: Callable[[], int | Awaitable[int | None] | None]
+) -> int | Awaitable[int]:
+    """What ``act`` gives or how it ends, in one number, as a system call's: negative for an error.
 
-    ``Interrupted`` means that it was cancelled.
+    At once, or to be awaited if ``act`` gives something to await. ``Interrupted`` means that it was cancelled.
     """
     try:
+        result = act()
+    except Exception as error:
+        return _failure(thread, name, error)
+    return result or 0 if result is None or isinstance(result, int) else outcome(thread, name, result)
+
+
+async def outcome(thread: Thread, name: str, work: Awaitable[int | None]) -> int:
+    """``answer`` for what may wait."""
+    try:
         return await work or 0
-    except SyscallError as error:
+    except Exception as error:
+        return _failure(thread, name, error)
+
+
+def _failure(thread: Thread, name: str, error: Exception) -> int:
+    if isinstance(error, SyscallError):
         if error.signal:
             send_to_thread(thread, SigInfo.kernel(error.signal))
         return -error.errno
-    except Interrupted:
+    if isinstance(error, Interrupted):
         return -errno.ECANCELED
-    except Exception:
-        thread.kernel.stats.oopses += 1
-        log.exception("oops in %s of %r", name, thread)
-        return -errno.EIO
+    thread.kernel.stats.oopses += 1
+    log.error("oops in %s of %r", name, thread, exc_info=error)
+    return -errno.EIO

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from .ring import Uring
     from .submitter import Submitter
 
-# What a request does: its result, negative for an error. Raises nothing.
-Work = Callable[["Request"], Awaitable[int]]
+# What a request does: its result, negative for an error, at once or when it has been awaited. Raises nothing.
+Work = Callable[["Request"], "int | Awaitable[int]"]
 
 UPDATED = "updated"  # what a waiting request is resumed with when another one has changed it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -229,22 +230,34 @@ class Uring(AnonymousFile):
         if request.work is None:
             self.finish(request, request.failure)
             return
-        request.strand = strand = CoroutineStrand(self.scheduler, self._live(request, request.work))
-        strand.owner = request.owner
         if request.flags & IOSQE_ASYNC:
-            strand.start()
+            request.strand = CoroutineStrand(self.scheduler, self._live(request, request.work))
+            request.strand.owner = request.owner
+            request.strand.start()
         else:
-            self.scheduler.step(strand)
+            result = request.work(request)
+            if isinstance(result, int):
+                self.finish(request, result)
+                return
+            request.strand = CoroutineStrand(self.scheduler, self._await(request, result))
+            request.strand.owner = request.owner
+            self.scheduler.step(request.strand)
         if request.guard is not None and not request.finished:
             self._begin(request.guard)
 
     async def _live(self, request: Request, work: Work) -> None:
+        result = work(request)
+        if isinstance(result, int):
+            self.finish(request, result)
+        else:
+            await self._await(request, result)
+
+    async def _await(self, request: Request, work: Awaitable[int]) -> None:
+        result = -errno.EIO
         try:
-            result = await work(request)
-        except BaseException:
-            self.finish(request, -errno.EIO)
-            raise
-        self.finish(request, result)
+            result = await work
+        finally:
+            self.finish(request, result)
 
     def finish(self, request: Request, result: int) -> None:
         """A request has its result: tell the guest, and go on with what waited for it."""

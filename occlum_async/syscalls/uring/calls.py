@@ -15,7 +15,7 @@ from ...io.uring.memory import RingMemory
 from ...io.uring.request import Request, Work
 from ...io.uring.ring import Uring
 from ...io.uring.submission import Prepare, breathe, submit
-from ...process.asynchronous import RemoteUser, outcome
+from ...process.asynchronous import RemoteUser, answer
 from ...process.guest import GuestThread
 from ...process.thread import Thread
 from ..epoll import signal_mask
@@ -178,7 +178,7 @@ def _prepare(thread: Thread) -> Prepare:
         if call is not None:
             return Performance(thread, user, request, call).start
         work = OPERATIONS[request.op](thread, user, request)
-        return lambda request: outcome(thread, Op(request.op).name, work())
+        return lambda request: answer(thread, Op(request.op).name, work)
 
     return prepare
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Awaitable
 from socket import SO_ERROR, SOL_SOCKET
+from typing import Any
 
 from ...abi.errors import SyscallError
 from ...abi.socket import MSG_DONTWAIT, MSG_WAITALL
@@ -59,7 +60,7 @@ class Performance:
         credentials = request.ring.personalities[request.personality] if request.personality else None
         self._worker = Worker(thread, self._files, credentials)
         self._call = thread.kernel.calls[operation.number]
-        self._arguments = operation.arguments(request, user)
+        self._arguments: tuple[Any, ...] = operation.arguments(request, user)
         self._file: File | None = None
         if request.op == Op.SEND_ZC and request.ioprio & RECVSEND_FIXED_BUF:
             fixed_range(request)
@@ -126,12 +127,15 @@ class Performance:
 
     async def _once(self) -> int:
         """One call. A non-blocking file is waited for: it is the request that does not block."""
-        selects = bool(self._request.flags & IOSQE_BUFFER_SELECT)
+        selects = self._request.flags & IOSQE_BUFFER_SELECT
         while True:
-            if selects and self._patient():
-                await self._readiness()
             try:
-                return await (self._call_with_chosen() if selects else self._call_handler())
+                if not selects:
+                    result = make(self._call, self._worker, self._user, self._arguments)
+                    return (await result if self._call.blocking else result) or 0
+                if self._patient():
+                    await self._readiness()
+                return await self._call_with_chosen()
             except SyscallError as error:
                 if error.errno == errno.EINPROGRESS and self._request.op == Op.CONNECT:
                     return await self._connected()

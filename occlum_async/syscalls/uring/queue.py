@@ -49,7 +49,7 @@ _CLOCKS = TIMEOUT_BOOTTIME | TIMEOUT_REALTIME
 _HARMLESS_ADVICE = (0, 1, 2, 3, 12, 13, 14, 15, 20, 21)
 
 # An operation: looks at its entry at once (``SyscallError``), and gives the work to do.
-Prepared = Callable[[], Awaitable[int]]
+Prepared = Callable[[], "int | Awaitable[int] | None"]
 Operation = Callable[[Thread, RemoteUser, Request], Prepared]
 
 OPERATIONS: dict[int, Operation] = {}
@@ -63,15 +63,6 @@ def _operation(op: Op) -> Callable[[Operation], Operation]:
     return register
 
 
-def _at_once(act: Callable[[], int | None]) -> Prepared:
-    """Work that waits for nothing."""
-
-    async def work() -> int:
-        return act() or 0
-
-    return work
-
-
 def file_of(thread: Thread, ring: Uring, number: int) -> File:
     """The file behind a descriptor or, from ``FIXED`` up, a registered one; EBADF."""
     return ring.files.get(number - FIXED) if number >= FIXED else thread.files.get(number)
@@ -83,7 +74,7 @@ def _descriptor(request: Request) -> int:
 
 @_operation(Op.NOP)
 def _nop(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
-    return _at_once(lambda: 0)
+    return lambda: 0
 
 
 @_operation(Op.URING_CMD)
@@ -97,7 +88,7 @@ def _madvise(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
         if request.op_flags not in _HARMLESS_ADVICE or request.addr % 4096:
             raise SyscallError(errno.EINVAL)
 
-    return _at_once(act)
+    return act
 
 
 # -- poll ----------------------------------------------------------------------
@@ -144,7 +135,7 @@ def _poll_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepared
             target.length = request.length & POLL_ADD_MULTI
         target.update()
 
-    return _at_once(act)
+    return act
 
 
 # -- time ----------------------------------------------------------------------
@@ -242,7 +233,7 @@ def _timeout_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepa
         elif not request.ring.cancel(target):
             raise SyscallError(errno.EALREADY)
 
-    return _at_once(act)
+    return act
 
 
 # -- cancellation --------------------------------------------------------------
@@ -252,8 +243,8 @@ def _timeout_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepa
 def _async_cancel(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     if request.off or request.file_index:
         raise SyscallError(errno.EINVAL)
-    return _at_once(
-        lambda: cancel(thread, request.ring, request, request.addr, request.fd, request.op_flags, request.fixed)
+    return lambda: cancel(
+        thread, request.ring, request, request.addr, request.fd, request.op_flags, request.fixed
     )
 
 
@@ -299,7 +290,7 @@ def _candidates(thread: Thread, ring: Uring, user_data: int, fd: int, flags: int
 def _files_update(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     if request.fixed or request.op_flags or not request.length:
         raise SyscallError(errno.EINVAL)
-    return _at_once(lambda: update_files(thread, user, request.ring, request.off, request.addr, request.length))
+    return lambda: update_files(thread, user, request.ring, request.off, request.addr, request.length)
 
 
 @_operation(Op.PROVIDE_BUFFERS)
@@ -323,7 +314,7 @@ def _provide_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prep
             raise SyscallError(errno.EINVAL)
         group.provide(request.addr, request.length, count, first)
 
-    return _at_once(act)
+    return act
 
 
 @_operation(Op.REMOVE_BUFFERS)
@@ -339,7 +330,7 @@ def _remove_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prepa
             raise SyscallError(errno.EINVAL)
         return group.remove(request.fd)
 
-    return _at_once(act)
+    return act
 
 
 @_operation(Op.MSG_RING)
@@ -367,4 +358,4 @@ def _message(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
         if not target.post(request.off, result if request.addr == MSG_DATA else 0, last=False):
             raise SyscallError(errno.EOVERFLOW)
 
-    return _at_once(act)
+    return act
