@@ -11,8 +11,8 @@ cat count upper
 coproc UP { while read -r line; do echo "${line^^}"; done; }
 echo together >&"${UP[1]}"; read -r answer <&"${UP[0]}"; echo "$answer"
 exec {UP[1]}>&-; wait "$UP_PID"; echo "coproc $?"
-for i in 5 3 1 4 2; do (sleep 0.0$i; exit "$i") & done
-total=0; for job in $(jobs -p); do wait "$job"; total=$((total + $?)); done; echo "sum $total"
+jobs=(); for i in 5 3 1 4 2; do (sleep 0.0$i; exit "$i") & jobs+=("$!"); done
+total=0; for job in "${jobs[@]}"; do wait "$job"; total=$((total + $?)); done; echo "sum $total"
 (exit 3) & wait -n; echo "wait -n $?"
 seq 1000 | xargs -P 4 -n 100 sh -c 'echo $#' _ | sort | uniq -c | tr -s ' '
 mkfifo fifo; (echo through > fifo) & cat fifo; wait
