@@ -56,7 +56,7 @@ async def clone(
             await _share(thread, parent, child, flags, stack, tls, child_tid.address)
         else:
             await _copy(thread, parent, child, flags, stack, tls, child_tid.address)
-    except SyscallError:
+    except BaseException:  # also when the parent is killed meanwhile
         if child.strand is None:
             cloning.abandon(child)
         raise
