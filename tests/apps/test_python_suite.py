@@ -24,9 +24,9 @@ QUICK = [
 LONG = [
     "test_subprocess", "test_threading", "test_signal", "test_asyncio", "test_socket", "test_io", "test_pathlib",
     "test_selectors", "test_poll", "test_tarfile", "test_multiprocessing_fork", "test_multiprocessing_spawn",
-    "test_multiprocessing_forkserver", "test_concurrent_futures", "test_socketserver", "test_httpservers",
+    "test_multiprocessing_forkserver", "test_concurrent_futures", "test_httpservers",
     "test_eintr", "test_faulthandler", "test_venv", "test_thread", "test_queue", "test_logging", "test_cmd_line",
-    "test_site", "test_zipfile", "test_gc", "test_compileall", "test_pdb", "test_regrtest",
+    "test_site", "test_zipfile", "test_gc", "test_compileall",
 ]  # fmt: skip
 EXCEPT = {"test_fcntl": NOTIFY, "test_socket": SOCKET}
 
