@@ -118,9 +118,7 @@ def make(call: Call, thread: Thread, user: RemoteUser, arguments: tuple[Any, ...
     )
 
 
-def answer(
-    thread: Thread, name: str, act: Callable[[], int | Awaitable[int | None] | None]
-) -> int | Awaitable[int]:
+def answer(thread: Thread, name: str, act: Callable[[], int | Awaitable[int | None] | None]) -> int | Awaitable[int]:
     """What ``act`` gives or how it ends, in one number, as a system call's: negative for an error.
 
     At once, or to be awaited if ``act`` gives something to await. ``Interrupted`` means that it was cancelled.

@@ -39,6 +39,7 @@ from ..abi.user import UserBuffer, UserPointer, VectorBuffer
 from ..fs.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
 from ..io.file import File
 from ..io.sockets.socket import Ancillary, Received, Socket
+from ..io.uring.ring import Uring
 from ..process.thread import Thread
 from .net import find_address, put_address, raw_address, socket_of
 from .table import syscall
@@ -159,6 +160,8 @@ def _ancillary(thread: Thread, socket: Socket, messages: list[ControlMessage]) -
                 raise SyscallError(errno.EINVAL)
             numbers = struct.unpack_from(f"<{count}i", message.data)
             files += [thread.files.get(number) for number in numbers]
+            if any(isinstance(file, Uring) for file in files):
+                raise SyscallError(errno.EINVAL)  # its registered files could keep it, and themselves, open for ever
         elif message.type == SCM_CREDENTIALS:
             result.credentials = _credentials(thread, message.data)
         else:

@@ -141,6 +141,14 @@ int main(void) {
     TRY(ring_register(r.fd, IORING_UNREGISTER_FILES, NULL, 0));
     show_results(&r, "gone", 1);
 
+    // A ring can't be sent to others.
+    MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } rights = {.head = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    memcpy(CMSG_DATA(&rights.head), &r.fd, sizeof r.fd);
+    struct iovec byte = {"x", 1};
+    struct msghdr carrying = {.msg_iov = &byte, .msg_iovlen = 1, .msg_control = rights.bytes, .msg_controllen = sizeof rights};
+    TRY(sendmsg(pair[0], &carrying, 0));
+
     // Wrong entries.
     next_entry(&r, IORING_OP_READ, fd, buffer, 4, 0, 1)->flags = IOSQE_FIXED_FILE;
     run(&r, "no files are registered");
