@@ -87,7 +87,7 @@ int main(void) {
     FACT(submit(&r, 0));
     for (int i = 0; i < 2; i++) {
         char byte = (char)('a' + i);
-        union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } control = {.head = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+        union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
         memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
         struct iovec one = {&byte, 1};
         struct msghdr out = {.msg_iov = &one, .msg_iovlen = 1, .msg_control = i ? control.bytes : NULL, .msg_controllen = i ? sizeof control : 0};
@@ -143,7 +143,7 @@ int main(void) {
 
     // A ring can't be sent to others.
     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } rights = {.head = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr head; } rights = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
     memcpy(CMSG_DATA(&rights.head), &r.fd, sizeof r.fd);
     struct iovec byte = {"x", 1};
     struct msghdr carrying = {.msg_iov = &byte, .msg_iovlen = 1, .msg_control = rights.bytes, .msg_controllen = sizeof rights};
