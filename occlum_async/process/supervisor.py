@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import resource
+import signal
 import socket
 import subprocess
 from collections import deque
@@ -68,7 +69,7 @@ class Supervisor:
             host.greet()
             self.listener = CloneListener(self.scheduler, host.pidfd, entry[3])
         except (SyscallError, GuestGone, OSError) as error:
-            self._process.kill()
+            self._kill_group()
             reason = str(error) or f"no answer; the supervisor's status is {self._process.wait()}"
             raise HostUnsupported(
                 f"the first guest did not start ({reason}): does this host allow seccomp filters with a listener, "
@@ -86,6 +87,12 @@ class Supervisor:
         if not self.apart:
             log.info("this host allows no namespaces: the guests are held by their filter alone")
         self._refill()
+
+    def _kill_group(self) -> None:
+        """Kill the supervisor, and first the zygote: without its parent nobody would end it."""
+        with suppress(ProcessLookupError):  # there is no group yet, and so no zygote
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def _spawn(self, channel: Channel) -> None:
         """Start the supervisor and send it the zygote's descriptors."""
