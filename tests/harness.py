@@ -30,12 +30,21 @@ class Outcome:
         return f"{self.output}(returned {self.returncode})"
 
 
+def _forget_the_runner() -> None:
+    """What the test's runner was started with is none of the program's business: ignored signals, a niceness."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    if os.geteuid() == 0:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+
+
 async def run_natively(*argv: str, stdin: bytes = b"", time_limit: float = TIME_LIMIT) -> Outcome:
     """Run on the host, in a session of its own and a fresh working directory; nothing of it survives."""
     with tempfile.TemporaryDirectory(prefix="native-") as folder:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=PIPE, stdout=PIPE, stderr=STDOUT, cwd=folder, env=ENVIRONMENT, start_new_session=True
-        )
+            *argv, stdin=PIPE, stdout=PIPE, stderr=STDOUT, cwd=folder, env=ENVIRONMENT, start_new_session=True,
+            preexec_fn=_forget_the_runner,
+        )  # fmt: skip
         try:
             output, _ = await asyncio.wait_for(process.communicate(stdin), time_limit)
         finally:

@@ -82,4 +82,4 @@ def test_the_commands_and_their_help() -> None:
         assert wrong.returncode == 125 and wrong.stderr.count("\n") == 1
     assert call().returncode == 125
     missing = call("syscalls", "--missing").stdout.splitlines()
-    assert missing[-1].endswith("are not declared") and len(missing) - 1 == int(missing[-1].split()[0])
+    assert missing[-1].endswith("are not there") and len(missing) - 1 == int(missing[-1].split()[0])
