@@ -136,6 +136,10 @@ async def _pread(thread: Thread, fd: int, buf: UserBuffer, offset: int) -> int:
     file = thread.files.get(fd)
     if not file.readable:
         raise SyscallError(errno.EBADF)
+    if buf.size <= CHUNK:
+        data = await file.pread(buf.size, offset)
+        buf.write(data)
+        return len(data)
     whole = isinstance(file, RegularFile)
     return await _read_into(buf, lambda size, done: file.pread(size, offset + done), whole)
 
