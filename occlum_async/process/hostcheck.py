@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -149,6 +150,8 @@ def namespaces() -> Probe:
 
 def _io_uring() -> Probe:
     otherwise = "the ocall boundary: plain non-blocking calls"
+    if find_spec("occlum_async._native._uring") is None:
+        return Probe("io_uring", False, "not built, for want of liburing 2.3 or later", False, otherwise)
     disabled = _read("/proc/sys/kernel/io_uring_disabled")
     parameters = ctypes.create_string_buffer(120)
     fd, error = _syscall(SYS_IO_URING_SETUP, 4, parameters)
