@@ -29,10 +29,10 @@ BASE = b"/w"
 libc = ctypes.CDLL(None, use_errno=True)
 
 name = st.sampled_from([b"a", b"b", b"c"])
-path = st.lists(st.sampled_from([b"a", b"b", b"c", b"a", b".", b"..", b"a/"]), min_size=1, max_size=3).map(b"/".join)
-# Below some directories, so that ".." stays within what is compared.
+# Never "..": once a directory has been moved up, it could lead out of the test's folder, on the host and as root.
+path = st.lists(st.sampled_from([b"a", b"b", b"c", b"a", b".", b"a/"]), min_size=1, max_size=3).map(b"/".join)
 inside = path.map(lambda text: b"p/q/r/s/" + text)
-target = st.one_of(name, st.tuples(name, name).map(b"/".join), st.just(b"../b"))
+target = st.one_of(name, st.tuples(name, name).map(b"/".join))
 operation = st.one_of(
     st.tuples(st.just("mkdir"), inside, st.sampled_from([0o755, 0o700])),
     st.tuples(st.just("rmdir"), inside),
