@@ -158,6 +158,9 @@ for name in sorted(os.listdir(sys.argv[1])):
 async def test_execve_fails_as_on_linux(folder: Path, tmp_path: Path) -> None:
     script = tmp_path / "exec_all.py"
     script.write_text(EXEC_ALL)
+    # Inside, the files of whoever runs the tests are root's.
+    for place in (folder, tmp_path):
+        place.chmod(0o755)
     # Linux must see the same paths: interpreters are named absolutely, and none of them exists outside.
     native = subprocess.run(["/usr/bin/python3", str(script), str(folder)], capture_output=True, text=True, timeout=60)
     async with LibOS(binds=[Bind(str(folder), str(folder), True), Bind(str(tmp_path), "/script", True)],
