@@ -38,6 +38,26 @@ def install(thread: Thread, file: File, flags: int) -> int:
         raise
 
 
+def install_pair(thread: Thread, one: File, other: File, flags: int, fds: UserPointer) -> None:
+    """Give two fresh files descriptors and tell ``fds`` their numbers; both are closed when that fails."""
+    try:
+        first = install(thread, one, flags)
+    except SyscallError:
+        other.close()
+        raise
+    try:
+        second = install(thread, other, flags)
+    except SyscallError:
+        thread.files.close(first)
+        raise
+    try:
+        fds.pack(FD_PAIR, first, second)
+    except SyscallError:
+        thread.files.close(first)
+        thread.files.close(second)
+        raise
+
+
 def timespec(seconds: int, nanoseconds: int) -> int:
     """``struct timespec`` in nanoseconds; EINVAL when it is none."""
     if seconds < 0 or not 0 <= nanoseconds < BILLION:
@@ -66,22 +86,7 @@ def _pipe(thread: Thread, fds: UserPointer, flags: int) -> None:
     reader, writer = make_pipe(
         thread.scheduler, flags, who.fsuid, who.fsgid, thread.kernel.ipc.pipe_pages, privileged
     )
-    try:
-        first = install(thread, reader, flags)
-    except SyscallError:
-        writer.close()
-        raise
-    try:
-        second = install(thread, writer, flags)
-    except SyscallError:
-        thread.files.close(first)
-        raise
-    try:
-        fds.pack(FD_PAIR, first, second)
-    except SyscallError:
-        thread.files.close(first)
-        thread.files.close(second)
-        raise
+    install_pair(thread, reader, writer, flags, fds)
 
 
 # -- eventfd -----------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from socket import SHUT_RDWR
 from typing import Annotated, Any
 
@@ -27,9 +26,10 @@ from ..io.sockets.connection import SHUT_BITS
 from ..io.sockets.socket import Socket
 from ..io.sockets.unix import UnixSocket
 from ..process.thread import Thread
+from .events import install as install_file
+from .events import install_pair
 from .table import syscall
 
-FD_PAIR = struct.Struct("<ii")
 SOCKET_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
 OPTION_MAX = 4096  # bytes of an option's value that are looked at
 
@@ -74,11 +74,7 @@ def put_address(raw: bytes, target: UserPointer, length: UserPointer) -> None:
 def install(thread: Thread, socket: Socket, flags: int) -> int:
     """Give a fresh socket its status flags and a descriptor; it is closed when there is none."""
     socket.flags |= flags & os.O_NONBLOCK
-    try:
-        return thread.files.install(socket, bool(flags & os.O_CLOEXEC))
-    except SyscallError:
-        socket.close()
-        raise
+    return install_file(thread, socket, flags)
 
 
 # -- making ------------------------------------------------------------------
@@ -103,22 +99,9 @@ def socketpair(
 ) -> None:
     kind, flags = _split_type(type)
     one, other = thread.kernel.network.pair(family, kind, protocol)
-    try:
-        first = install(thread, one, flags)
-    except SyscallError:
-        other.close()
-        raise
-    try:
-        second = install(thread, other, flags)
-    except SyscallError:
-        thread.files.close(first)
-        raise
-    try:
-        fds.pack(FD_PAIR, first, second)
-    except SyscallError:
-        thread.files.close(first)
-        thread.files.close(second)
-        raise
+    one.flags |= flags & os.O_NONBLOCK
+    other.flags |= flags & os.O_NONBLOCK
+    install_pair(thread, one, other, flags, fds)
 
 
 # -- names -------------------------------------------------------------------
