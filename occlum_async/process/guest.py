@@ -68,6 +68,11 @@ class HostProcess:
         """The host's pid, 0 when it is gone."""
         return 0 if self.dead else self.pid
 
+    @property
+    def address_space(self) -> object:
+        """One object for all processes that share this memory: they have one channel."""
+        return self.channel
+
     def greet(self) -> None:
         """The process said hello: learn from the host who it is. EPROTO when that is none of ours."""
         if self.dead:

@@ -17,6 +17,11 @@ class GuestProcess(Protocol):
         """The host's pid, 0 when it is gone."""
         ...
 
+    @property
+    def address_space(self) -> object:
+        """One object for all processes that share this memory (vfork(2), CLONE_VM)."""
+        ...
+
     def read(self, address: int, size: int) -> bytes:
         """Copy ``size`` bytes in from ``address``; EFAULT."""
         ...

@@ -49,6 +49,7 @@ class Config:
     groups: tuple[int, ...] = ()
     grants: bool = True
     boundary: str = "auto"
+    exit_cost: int = 0  # cycles
     network: str = "none"
 
 
@@ -152,4 +153,5 @@ class Kernel:
 
     def memory_in_use(self) -> int:
         """Bytes that guests and files in memory occupy."""
-        return sum(process.memory_usage()[1] for process in self.processes) + self.file_memory.pages_used * PAGE
+        guests = sum(sharers[0].memory_usage()[1] for sharers in self.processes.by_memory())
+        return guests + self.file_memory.pages_used * PAGE

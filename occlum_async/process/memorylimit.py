@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.25  # seconds
+INTERVAL = 0.25  # seconds between two looks while there is plenty
+MIN_INTERVAL = 0.01
 MAX_INTERVAL = 1.0
 MAX_SHARE = 0.01  # of a core that looking may cost
+FILL_RATE = 4 << 30  # bytes a second: about what two cores write to fresh pages
 OOM_ADJUST_RANGE = 1000
 
 
@@ -33,6 +35,7 @@ class MemoryWatch:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._victims: list[Process] = []  # killed last, for memory that may not be free yet
         self._task = kernel.loop.create_task(self._run(), name="memory limit")
 
     def close(self) -> None:
@@ -44,28 +47,39 @@ class MemoryWatch:
         while True:
             await asyncio.sleep(pause)
             before = time.monotonic()
-            self._look()
-            pause = min(MAX_INTERVAL, max(INTERVAL, (time.monotonic() - before) / MAX_SHARE))
+            room = self._look()
+            cost = (time.monotonic() - before) / MAX_SHARE
+            pause = min(MAX_INTERVAL, max(MIN_INTERVAL, cost, min(INTERVAL, room / FILL_RATE)))
 
-    def _look(self) -> None:
+    def _look(self) -> int:
+        """Kill the largest if all are above the limit; how many bytes below it they are."""
         kernel = self._kernel
         limit = kernel.config.memory
-        usage = {process: self._private(process) for process in kernel.processes if process.memory is not None}
+        spaces = kernel.processes.by_memory()
+        usage = [_private(sharers[0]) for sharers in spaces]
         shared = kernel.shared_memory.measure()
-        over = sum(usage.values()) + self._held() > limit
+        room = limit - sum(usage) - self._held()
         if kernel.supervisor is not None:
-            kernel.shared_memory.collect(kernel.supervisor.hosts, over)
-            over = sum(usage.values()) + self._held() > limit
-        if over:
+            kernel.shared_memory.collect(kernel.supervisor.hosts, room < 0)
+            room = limit - sum(usage) - self._held()
+        if room < 0:
             # Forked processes share what neither has written: before one is killed, count such pages once.
-            usage = {process: self._proportional(process, estimate) for process, estimate in usage.items()}
-            over = sum(usage.values()) + self._held() > limit
-        if over and usage:
-            for process in usage:
-                usage[process] += shared[process] + self._open(process)
-            victim = max(usage, key=lambda process: self._badness(process, usage[process], limit))
-            log.warning("out of memory: killing process %d (%s)", victim.pid, victim.name.decode(errors="replace"))
-            sending.send_to_process(victim, SigInfo.kernel(SIGKILL))
+            usage = [_proportional(sharers[0], own) for sharers, own in zip(spaces, usage, strict=True)]
+            room = limit - sum(usage) - self._held()
+        if room < 0 and spaces and not any(_alive(process) for process in self._victims):
+            for index, sharers in enumerate(spaces):
+                usage[index] += sum(shared[process] + self._open(process) for process in sharers)
+            worst = max(range(len(spaces)), key=lambda index: self._badness(spaces[index], usage[index], limit))
+            self._kill(spaces[worst])
+        return room
+
+    def _kill(self, sharers: list[Process]) -> None:
+        """End all that share the memory: it is free only without any of them."""
+        self._victims = sharers
+        victim = sharers[0]
+        log.warning("out of memory: killing process %d (%s)", victim.pid, victim.name.decode(errors="replace"))
+        for process in sharers:
+            sending.send_to_process(process, SigInfo.kernel(SIGKILL))
 
     def _held(self) -> int:
         """Bytes that files in memory and pipes hold."""
@@ -79,17 +93,20 @@ class MemoryWatch:
         return sum(file.held for table in tables for _, file in table.items())
 
     @staticmethod
-    def _private(process: Process) -> int:
-        """Resident bytes that are the process' own: what it shares with others or with files is not counted."""
-        _, resident, common = process.memory_usage()
-        return max(0, resident - common)
+    def _badness(sharers: list[Process], usage: int, limit: int) -> int:
+        return usage + sharers[0].oom_score_adj * limit // OOM_ADJUST_RANGE
 
-    @staticmethod
-    def _proportional(process: Process, estimate: int) -> int:
-        pid = process.memory.host_pid if process.memory is not None else 0
-        exact = hoststat.proportional_memory(pid) if pid else None
-        return estimate if exact is None else min(estimate, exact)
 
-    @staticmethod
-    def _badness(process: Process, usage: int, limit: int) -> int:
-        return usage + process.oom_score_adj * limit // OOM_ADJUST_RANGE
+def _alive(process: Process) -> bool:
+    return process.memory is not None and process.memory.host_pid != 0
+
+
+def _private(process: Process) -> int:
+    """Resident bytes that are the process' own: what it shares with others or with files is not counted."""
+    _, resident, common = process.memory.memory_usage() if process.memory is not None else (0, 0, 0)
+    return max(0, resident - common)
+
+
+def _proportional(process: Process, estimate: int) -> int:
+    exact = hoststat.proportional_memory(process.memory.host_pid) if process.memory is not None else None
+    return estimate if exact is None else min(estimate, exact)

@@ -64,6 +64,14 @@ class ProcessTable:
         thread = self.threads.get(tid)
         return thread if thread is not None else self.find(tid).leader
 
+    def by_memory(self) -> list[list[Process]]:
+        """The processes that have memory; those that share theirs (vfork, CLONE_VM) stand together."""
+        spaces: dict[object, list[Process]] = {}
+        for process in self:
+            if process.memory is not None and process.memory.host_pid:
+                spaces.setdefault(process.memory.address_space, []).append(process)
+        return list(spaces.values())
+
     def allocate(self) -> int:
         """A free number for one task more; EAGAIN at the limit."""
         if self.tasks >= self.limit:

@@ -56,8 +56,12 @@ class FakeGuest:
 
     base: int = 0x10000
     page: bytearray = field(default_factory=lambda: bytearray(4096))
-    host_pid = 0
+    host_pid = 1000
     auxv = b"\6\0\0\0\0\0\0\0\0\x10\0\0\0\0\0\0"
+
+    @property
+    def address_space(self) -> object:
+        return id(self)
 
     def read(self, address: int, size: int) -> bytes:
         offset = address - self.base
