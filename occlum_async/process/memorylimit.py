@@ -47,11 +47,11 @@ class MemoryWatch:
         while True:
             await asyncio.sleep(pause)
             before = time.monotonic()
-            room = self._look()
+            room = self.look()
             cost = (time.monotonic() - before) / MAX_SHARE
             pause = min(MAX_INTERVAL, max(MIN_INTERVAL, cost, min(INTERVAL, room / FILL_RATE)))
 
-    def _look(self) -> int:
+    def look(self) -> int:
         """Kill the largest if all are above the limit; how many bytes below it they are."""
         kernel = self._kernel
         limit = kernel.config.memory

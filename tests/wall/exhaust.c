@@ -29,6 +29,16 @@ static void forks(void) {
     }
 }
 
+// Processes that all live in the memory of one, each waiting for its child; the last one waits for ever.
+static void borrowed_memory(void) {
+    size_t size = 96L << 20;
+    memset(malloc(size), 1, size);
+    for (volatile int depth = 0; depth < 4; depth++)
+        if (vfork() != 0) _exit(0);
+    (void)!write(1, "borrowed\n", 9);
+    pause();
+}
+
 static void *wait_for_ever(void *argument) {
     pause();
     return argument;
@@ -188,6 +198,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(what, "everything open")) everything_open();
     else if (!strcmp(what, "memory")) memory(MAP_PRIVATE | MAP_ANONYMOUS, "mmap");
     else if (!strcmp(what, "shared memory")) memory(MAP_SHARED | MAP_ANONYMOUS, "mmap");
+    else if (!strcmp(what, "borrowed memory")) borrowed_memory();
     else if (!strcmp(what, "sparse file")) sparse_file();
     else if (!strcmp(what, "unlinked files")) unlinked_files();
     else if (!strcmp(what, "upper layer")) upper_layer();

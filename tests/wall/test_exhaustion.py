@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from occlum_async.process import hoststat
+from occlum_async.process.memorylimit import MemoryWatch
 
 from .wall import Wall
 
@@ -64,6 +65,20 @@ async def test_memory_is_limited(wall: Wall, what: str) -> None:
     output = await wall.output(attack)
     assert attack.returncode == -signal.SIGKILL or "ENOMEM" in output or "ENOSPC" in output
     assert wall.neighbour.returncode is None
+
+
+async def test_memory_that_processes_share_counts_once(wall: Wall) -> None:
+    attack = await wall.attack("exhaust", "borrowed memory")
+    assert await wall.line(attack) == "borrowed"
+    assert 96 * MEGABYTE < wall.libos.kernel.memory_in_use() < 192 * MEGABYTE
+    watch = MemoryWatch(wall.libos.kernel)
+    assert watch.look() > 64 * MEGABYTE and attack.returncode is None
+    # Above the limit all of them go: without any one of them nothing would be free.
+    wall.libos.kernel.config.memory = 64 * MEGABYTE
+    assert watch.look() < 0
+    watch.close()
+    assert await asyncio.wait_for(attack.wait(), 30) == -signal.SIGKILL
+    assert await wall.output(attack) == ""
 
 
 async def test_no_memory_is_lost(wall: Wall) -> None:
