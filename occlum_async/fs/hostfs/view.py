@@ -1,7 +1,8 @@
 """What of the host is shown when no root file system was named: programs, and what they need to run.
 
 A view is a tree of names. Whatever is not in it does not exist: not for look-ups, not for listings. There
-are no home folders, no /proc, /sys, /dev, /run, /var of the host, and of /etc only what has no secrets.
+are no home folders, no /proc, /sys, /dev, /run of the host, of /etc only what has no secrets, and of /var only what
+a package's program expects there.
 """
 
 from __future__ import annotations
@@ -54,7 +55,19 @@ ETC = View(
         "services", "shells", "skel", "terminfo", "timezone", "tmux.conf", "vim", "xattr.conf", "xdg",
     ))
     | {"ssl": View(whole(["certs", "openssl.cnf"])), "X11": View(whole(["rgb.txt"]))}
+    # Its configuration as Debian names it; keys and passwords that an administrator put next to it stay outside.
+    | {"nginx": View(whole((
+        "nginx.conf", "mime.types", "fastcgi.conf", "*_params", "koi-utf", "koi-win", "win-utf", "modules-available",
+        "modules-enabled", "sites-available", "sites-enabled",
+    )) | {"conf.d": View(whole(["*.conf"])), "snippets": View(whole(["*.conf"]))})}
 )  # fmt: skip
 
+EMPTY = View({})  # the folder itself, without what is in it
+VAR = View({
+    "lib": View({"nginx": EMPTY}),
+    "log": View({"nginx": EMPTY}),
+    "www": View({"html": View(whole(["index.nginx-debian.html"]))}),
+})  # fmt: skip
+
 # Not shown: ssl/private, shadow, gshadow, sudoers, ssh, machine-id, environment, pip.conf, npmrc and so on.
-DEFAULT_VIEW = View(whole(["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt"]) | {"etc": ETC})
+DEFAULT_VIEW = View(whole(["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt"]) | {"etc": ETC, "var": VAR})

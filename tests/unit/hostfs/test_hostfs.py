@@ -261,9 +261,10 @@ async def test_owner_mapping(boundary: Boundary, folder: Path, monkeypatch: pyte
 
 
 async def test_view(mount: Mount) -> None:
-    fs = mount(view=View({"dir": View({"s*": None}), "nothing": None}))
+    fs = mount(view=View({"dir": View({"s*": View({})}), "nothing": None}))
     assert await names(fs.root) == [b"dir"]
     assert await names(await at(fs, "dir")) == [b"sub"]
+    assert await names(await at(fs, "dir/sub")) == []
     for hidden in ("file", "dir/a"):
         with refuses(errno.ENOENT):
             await at(fs, hidden)
@@ -272,11 +273,12 @@ async def test_view(mount: Mount) -> None:
 async def test_default_view_has_no_secrets(boundary: Boundary) -> None:
     fs = HostFs(1, boundary, "/", view=DEFAULT_VIEW)
     shown = set(await names(fs.root))
-    assert shown <= {b"usr", b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32", b"opt", b"etc"}
+    assert shown <= {b"usr", b"bin", b"sbin", b"lib", b"lib32", b"lib64", b"libx32", b"opt", b"etc", b"var"}
     etc = set(await names(await at(fs, "etc")))
     assert b"passwd" in etc
     assert not etc & {b"shadow", b"shadow-", b"gshadow", b"sudoers", b"ssh", b"machine-id", b"environment", b"pip.conf"}
-    for hidden in ("etc/shadow", "etc/ssl/private", "root", "home", "proc", "sys", "dev", "tmp", "var"):
+    for hidden in ("etc/shadow", "etc/ssl/private", "root", "home", "proc", "sys", "dev", "tmp", "var/lib/dpkg"):
         with refuses(errno.ENOENT):
             await at(fs, hidden)
+    assert set(await names(await at(fs, "var/lib"))) <= {b"nginx"}
     await fs.unmount()
