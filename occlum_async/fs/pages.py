@@ -6,32 +6,29 @@ memfd: from then on the host's page cache is the file, and what guests map is wh
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
-import resource
+from typing import Protocol
 
 from ..abi.errors import SyscallError
+from .memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, PAGE, SMALL, Memfds, Memory, allocate, pages_of
 
-PAGE = 4096
-SMALL = 1 << 20
+__all__ = ["MAX_FILE_SIZE", "PAGE", "SMALL", "Mapped", "Pages", "Quota", "pages_of"]
+
 MAX_FILE_SIZE = (1 << 63) - 1
-FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_fallocate = _libc.fallocate
-_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 
 
-def pages_of(size: int) -> int:
-    """How many pages ``size`` bytes need."""
-    return (size + PAGE - 1) // PAGE
+class Mapped(Protocol):
+    """What guests may have mapped: a memfd of ours, ``charged`` pages of which are on an account of memory."""
 
+    fd: int
+    charged: int
 
-def max_descriptors() -> int:
-    """How many memfds one LibOS may have: a quarter of what the kernel may open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(64, soft // 4)
+    def measure(self) -> None:
+        """Bring ``charged`` up to what the host says (mappings fill holes unseen)."""
+
+    def unmapped(self) -> None:
+        """No guest holds it any more."""
 
 
 class Quota:
@@ -43,8 +40,8 @@ class Quota:
     def __init__(self, size: int | None = None, inodes: int | None = None, parent: Quota | None = None) -> None:
         self.parent = parent
         self.root: Quota = self if parent is None else parent.root
-        self.mapped: set[Pages] = set()  # of the root: files that guests may have mapped, whatever became of the names
-        self.descriptors = 0  # of the root: how many files are memfds
+        self.mapped: set[Mapped] = set()  # of the root: files that guests may have mapped, whatever became of the names
+        self.memfds: Memfds = Memfds() if parent is None else parent.memfds
         self.pages = None if size is None else pages_of(size)
         self.inodes = inodes
         self.pages_used = 0
@@ -85,23 +82,19 @@ class Quota:
             self.root.charge(pages)
 
 
-class Pages:
+class Pages(Memory):
     """The data of one file. Invariant: ``charged`` pages of ``quota`` are ours until we are gone."""
 
-    __slots__ = ("charged", "fd", "quota", "size", "small")
+    __slots__ = ("charged", "quota")
 
     def __init__(self, quota: Quota) -> None:
+        super().__init__(quota.memfds)
         self.quota = quota
-        self.small: bytearray | None = bytearray()
-        self.fd = -1
-        self.size = 0
         self.charged = 0
 
     def __del__(self) -> None:
         self.quota.settle(-self.charged)
-        if self.fd >= 0:
-            self.quota.root.descriptors -= 1
-            os.close(self.fd)
+        super().__del__()
 
     def _charge(self, pages: int) -> None:
         self.quota.charge(pages - self.charged)
@@ -114,30 +107,8 @@ class Pages:
             self.quota.settle(pages - self.charged)
             self.charged = pages
 
-    def promote(self) -> int:
-        """Become a memfd, if not one yet; the host's fd (ours, readable and writable)."""
-        if self.small is not None:
-            root = self.quota.root
-            if root.descriptors >= max_descriptors():
-                raise SyscallError(errno.ENFILE)
-            try:
-                fd = os.memfd_create("ramfs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            except OSError as error:
-                raise SyscallError(errno.ENFILE if error.errno == errno.EMFILE else errno.ENOMEM) from None
-            if self.small:
-                os.pwrite(fd, self.small, 0)
-            self.fd, self.small = fd, None
-            root.descriptors += 1
-        return self.fd
-
-    def read(self, size: int, offset: int) -> bytes:
-        """At most ``size`` bytes at ``offset``."""
-        size = min(size, self.size - offset)
-        if size <= 0:
-            return b""
-        if self.small is not None:
-            return bytes(memoryview(self.small)[offset : offset + size])
-        return os.pread(self.fd, size, offset)
+    def unmapped(self) -> None:
+        """No guest holds it any more: nothing is left to do."""
 
     def write(self, data: bytes | memoryview, offset: int) -> int:
         """Write, growing the file. Takes fewer bytes when the account allows no more; ENOSPC for none."""
@@ -147,27 +118,19 @@ class Pages:
         end = offset + length
         if end > MAX_FILE_SIZE:
             raise SyscallError(errno.EFBIG)
-        small = self.small
-        if small is not None and (end > SMALL or pages_of(self.size) < offset // PAGE):
+        if self.small is not None and (end > SMALL or pages_of(self.size) < offset // PAGE):
             self.promote()
-            small = None
         if pages_of(end) - offset // PAGE > self.quota.left():
             length = self._fitting(length, offset)
             data = memoryview(data)[:length]
             end = offset + length
-        if small is None:
-            try:
-                length = os.pwrite(self.fd, data, offset)
-            except OSError as error:
-                raise SyscallError(error.errno or errno.EIO) from None
-            self.size = max(self.size, offset + length)
+        if self.small is None:
+            length = self.put(data, offset)
             self.measure()
             return length
-        if offset > len(small):
-            small.extend(bytes(offset - len(small)))
-        small[offset:end] = data
-        if end > self.size:
-            self.size = end
+        size = self.size
+        self.put(data, offset)
+        if end > size:
             self._charge(pages_of(end))
         return length
 
@@ -198,23 +161,14 @@ class Pages:
 
     def truncate(self, size: int) -> None:
         """Set the size; what is added is a hole."""
-        small = self.small
-        if small is not None and size <= len(small):
-            del small[size:]
-            self.size = size
+        if self.small is not None and (size <= self.size or pages_of(size) == pages_of(self.size)):
+            self.resize(size)
             self._charge(pages_of(size))
-            return
-        if small is not None and pages_of(size) == pages_of(self.size):
-            small.extend(bytes(size - len(small)))
-            self.size = size
             return
         if size > MAX_FILE_SIZE:
             raise SyscallError(errno.EFBIG)
-        try:
-            os.ftruncate(self.promote(), size)
-        except OSError as error:
-            raise SyscallError(error.errno or errno.EIO) from None
-        self.size = size
+        self.promote()
+        self.resize(size)
         self.measure()
 
     def fallocate(self, mode: int, offset: int, length: int) -> None:
@@ -230,27 +184,13 @@ class Pages:
             needed = pages_of(end) - offset // PAGE
             if needed > self.quota.left() + self.charged:
                 raise SyscallError(errno.ENOSPC)
-        if _fallocate(fd, mode, offset, length) != 0:
-            raise SyscallError(ctypes.get_errno())
+        allocate(fd, mode, offset, length)
         if mode == 0:
             self.size = max(self.size, end)
         self.measure()
 
-    def seek(self, offset: int, hole: bool) -> int:
-        """SEEK_DATA and SEEK_HOLE; ENXIO past the end."""
-        if offset >= self.size:
-            raise SyscallError(errno.ENXIO)
-        if self.small is not None:
-            return self.size if hole else offset
-        try:
-            return os.lseek(self.fd, offset, os.SEEK_HOLE if hole else os.SEEK_DATA)
-        except OSError as error:
-            raise SyscallError(error.errno or errno.EIO) from None
-
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
         """See ``File.mapping``."""
-        fd = self.promote()
+        answer = self.share(shared and writable)
         self.quota.root.mapped.add(self)
-        if shared and writable:
-            return fd, False
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC), True
+        return answer

@@ -88,6 +88,7 @@ class SharedMemory:
                 held |= hoststat.files_held(host.host_pid)
         for pages in [pages for pages in mapped if _key(pages.fd) not in held]:
             mapped.discard(pages)
+            pages.unmapped()
         keys = {_key(pages.fd) for pages in mapped}
         self._owners = {key: owner for key, owner in self._owners.items() if key in keys}
         self._look_at = max(FIRST_LOOK, 2 * len(mapped))
