@@ -3,131 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import json
 import os
-import shutil
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from occlum_async.libos import Bind, LibOS
+from tests.apps.servers import TIME, digest, free_port, inside, listening, native, needs, reachable, running, serving
 from tests.harness import ENVIRONMENT
 
-TIME = 60.0
 pytestmark = pytest.mark.timeout(180)
-
-
-def needs(*programs: str) -> Callable[[Any], Any]:
-    """Skip where the host lacks one of the programs."""
-    missing = [name for name in programs if shutil.which(name, path=f"{ENVIRONMENT['PATH']}:/usr/sbin:/sbin") is None]
-    return pytest.mark.skipif(bool(missing), reason=f"this machine has no {', '.join(missing)}")
-
-
-@pytest.fixture(params=["uring", "ocall"])
-def boundary(request: pytest.FixtureRequest) -> str:
-    kind: str = request.param
-    return kind
-
-
-async def native(*argv: str, stdin: bytes | None = None, status: int = 0) -> bytes:
-    """Run on the host; what it printed."""
-    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(stdin), TIME)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode == status, output.decode(errors="replace")
-    return output
-
-
-@contextlib.asynccontextmanager
-async def running(*argv: str) -> AsyncIterator[None]:
-    """A server on the host."""
-    process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
-    try:
-        yield
-    finally:
-        process.kill()
-        await process.wait()
-
-
-@contextlib.asynccontextmanager
-async def serving(inside: int, *argv: str, boundary: str = "auto", **options: Any) -> AsyncIterator[int]:
-    """A server inside whose port is published; the host's port, once somebody listens there."""
-    publish = [f"127.0.0.1:0:{inside}"]
-    async with LibOS(env=ENVIRONMENT, boundary=boundary, publish=publish, **options) as libos:
-        process = await libos.spawn(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/tmp")
-        assert process.stdout is not None
-        reader = asyncio.ensure_future(process.stdout.read())
-        await listening(libos, inside)
-        try:
-            yield libos.published[0][0]
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            output = await asyncio.wait_for(reader, TIME)
-        assert libos.stats()["oopses"] == 0, output.decode(errors="replace")
-
-
-async def listening(libos: LibOS, port: int) -> None:
-    """Wait until somebody inside listens on a port."""
-    from occlum_async.abi.socket import InetAddress
-
-    deadline = asyncio.get_running_loop().time() + TIME
-    while not libos.kernel.network.listeners(InetAddress(b"\x7f\0\0\x01", port)):
-        assert asyncio.get_running_loop().time() < deadline, f"nobody listens on port {port}"
-        await asyncio.sleep(0.01)
-
-
-async def inside(
-    *argv: str, network: str = "host", boundary: str = "auto", stdin: bytes | None = None, **options: Any
-) -> tuple[int, str]:
-    """Run inside; its status and output."""
-    async with LibOS(env=ENVIRONMENT, network=network, boundary=boundary, **options) as libos:
-        process = await libos.spawn(
-            *argv, stdin=DEVNULL if stdin is None else PIPE, stdout=PIPE, stderr=STDOUT, cwd="/tmp"
-        )
-        output, _ = await asyncio.wait_for(process.communicate(stdin), TIME)
-        assert libos.stats()["oopses"] == 0
-        assert process.returncode is not None
-        return process.returncode, (output or b"").decode(errors="replace")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
-@pytest.fixture
-def blob(tmp_path: Path) -> Path:
-    """A folder with a file of a few megabytes."""
-    (tmp_path / "blob").write_bytes(os.urandom(5 << 20))
-    (tmp_path / "index.html").write_text("<h1>it works</h1>\n")
-    return tmp_path
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-async def reachable(port: int) -> None:
-    """Wait until a server of the host listens."""
-    deadline = asyncio.get_running_loop().time() + TIME
-    while True:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.02)
 
 
 # -- outside to inside ---------------------------------------------------------------
@@ -160,7 +48,6 @@ async def test_nginx(boundary: str, blob: Path) -> None:
         "  uwsgi_temp_path /tmp/u; scgi_temp_path /tmp/s;\n"
         "  server { listen 80; }\n  server { listen 81; location / { proxy_pass http://127.0.0.1:80; } } }\n"
     )
-    blob.chmod(0o755)
     server = ("/usr/sbin/nginx", "-c", "/www/nginx.conf", "-g", "daemon off; user root;")
     async with serving(81, *server, boundary=boundary, binds=[Bind(str(blob), "/www", True)]) as port:
         url = f"http://127.0.0.1:{port}"
