@@ -79,6 +79,10 @@ class Options:
         "--boundary", metavar="KIND", default="auto", convert=choice("auto", "uring", "ocall"),
         help="How the kernel reaches the host: uring, ocall or auto (the default).",
     )  # fmt: skip
+    exit_cost: int = option(
+        "--exit-cost", metavar="CYCLES", default=0, convert=at_least(0, int),
+        help="Spend so much at each exit, as an enclave would (SGX: 8000; default: 0).",
+    )  # fmt: skip
     grants: bool = option(
         "--grants", "--strict", default=True, values={"--strict": False}, help="Strict: Python decides each call."
     )
@@ -108,6 +112,7 @@ class Options:
             "tmpfs": dict(parse_tmpfs(text) for text in self.tmpfs),
             "env": env,
             "boundary": self.boundary,
+            "exit_cost": self.exit_cost,
             "grants": self.grants,
             "network": self.network,
             "publish": self.publish,

@@ -55,10 +55,11 @@ class LibOS:
     the host's programs are shown, read-only. ``binds`` and ``tmpfs`` mount more. ``env`` is every program's environment
     on top of a PATH and its user's HOME. ``memory`` (bytes, or "512m") bounds guests and files in memory together,
     ``pids`` the number of tasks. ``user`` is "name", "uid" or "uid:gid" of spawned programs, root by default.
-    ``boundary``: "uring", "ocall" or "auto". ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers
-    to (soft, hard). ``network`` is "private" (loopback inside, and the ports of ``publish``, like "8080:80"), "none" or
-    "host"; ``allow`` and ``deny`` are rules like "10.0.0.0/8" or "example.org:443", and ``on_connect`` and ``on_bind``
-    are asked, with the address, the port and "tcp" or "udp", whether a program may; they may be coroutines.
+    ``boundary``: "uring", "ocall" or "auto"; ``exit_cost`` cycles are spent at each of its exits, to model an enclave
+    (SGX: 8000). ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers to (soft, hard). ``network`` is
+    "private" (loopback inside, and the ports of ``publish``, like "8080:80"), "none" or "host"; ``allow`` and ``deny``
+    are rules like "10.0.0.0/8" or "example.org:443", and ``on_connect`` and ``on_bind`` are asked, with the address,
+    the port and "tcp" or "udp", whether a program may; they may be coroutines.
     Raises ``ConfigError`` and ``HostUnsupported`` on entering.
     """
 
@@ -76,6 +77,7 @@ class LibOS:
         user: str = "0:0",
         hostname: str = "libos",
         boundary: str = "auto",
+        exit_cost: int = 0,
         grants: bool = True,
         limits: Mapping[int, tuple[int, int]] | None = None,
         network: str = "private",
@@ -86,7 +88,9 @@ class LibOS:
         on_bind: Verdict | None = None,
     ) -> None:
         size = parse_size(memory)
-        self._config = Config(hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary)
+        self._config = Config(
+            hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary, exit_cost=exit_cost
+        )
         root = None if rootfs is None else os.fspath(rootfs)
         self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname)
         self._network = NetworkSpec(network, tuple(publish), tuple(allow), tuple(deny), on_connect, on_bind)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from ...sched.strand import Scheduler
 from .calls import RESOLVE_CONFINED, HostCalls
+from .counters import Counters
 from .network import HostNetwork
 
 # The most bytes that one operation moves: a longer request is answered in part, as a pipe would.
@@ -26,8 +27,8 @@ class Boundary(HostCalls, ABC):
 
     name = "none"
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        super().__init__()
+    def __init__(self, scheduler: Scheduler, counters: Counters | None = None) -> None:
+        super().__init__(Counters() if counters is None else counters)
         self.scheduler = scheduler
         self.loop: asyncio.AbstractEventLoop = scheduler.loop
 

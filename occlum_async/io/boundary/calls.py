@@ -68,13 +68,13 @@ def _long(value: int) -> ctypes.c_long:
 class HostCalls:
     """The calls, over the counters of the boundary that they belong to."""
 
-    def __init__(self) -> None:
-        self.counters = Counters()
+    def __init__(self, counters: Counters) -> None:
+        self.counters = counters
         self._openat2_works = True
 
     def call(self, operation: str, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Leave for one plain call of ``function``, under the name of ``operation``."""
-        self.counters.exits += 1
+        self.counters.exit()
         self.counters.operations[operation] += 1
         try:
             return function(*arguments, **options)
@@ -147,7 +147,7 @@ class HostCalls:
 
     def close(self, fd: int) -> None:
         """Close a descriptor. Never fails: what close(2) reports is of no use to anybody."""
-        self.counters.exits += 1
+        self.counters.exit()
         self.counters.operations["close"] += 1
         try:
             os.close(fd)

@@ -15,6 +15,7 @@ from typing import Any
 from ...sched.strand import Scheduler, Strand
 from .base import MAX_TRANSFER, STREAM, Boundary
 from .calls import RESOLVE_CONFINED
+from .counters import Counters
 from .ocall_network import OcallNetwork
 
 # What a stream that polls as writable takes without blocking: a pipe PIPE_BUF bytes, a terminal less.
@@ -29,8 +30,8 @@ class OcallBoundary(Boundary):
 
     name = "ocall"
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        super().__init__(scheduler)
+    def __init__(self, scheduler: Scheduler, counters: Counters | None = None) -> None:
+        super().__init__(scheduler, counters)
         # Who waits for a descriptor to become readable (False) or writable (True).
         self._waiting: dict[tuple[int, bool], dict[Strand, int]] = {}
         self._network = OcallNetwork(self, self.loop)

@@ -26,6 +26,7 @@ from ...errors import HostUnsupported
 from ...sched.strand import Scheduler, Strand
 from .base import MAX_TRANSFER, STREAM, Boundary
 from .calls import RESOLVE_CONFINED
+from .counters import Counters
 from .uring_network import UringNetwork
 
 log = logging.getLogger(__name__)
@@ -79,8 +80,8 @@ class UringBoundary(Boundary):
 
     name = "uring"
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        super().__init__(scheduler)
+    def __init__(self, scheduler: Scheduler, counters: Counters | None = None) -> None:
+        super().__init__(scheduler, counters)
         module = load()
         self._ffi, self._lib = module.ffi, module.lib
         error = self._ffi.new("int *")
@@ -266,7 +267,7 @@ class UringBoundary(Boundary):
     ) -> tuple[Operation | None, int]:
         """Submit now. Either it is under way (the operation), or it is complete (None and the result)."""
         counters = self.counters
-        counters.exits += 1
+        counters.exit()
         counters.submissions += 1
         counters.operations[name] += 1
         self._number = number = self._number + 1
@@ -334,7 +335,7 @@ class UringBoundary(Boundary):
             self._network.run_deferred()
         if not self._lib.uring_queued(self._ring):
             return
-        self.counters.exits += 1
+        self.counters.exit()
         result = self._lib.uring_submit(self._ring)
         if result < 0:
             self._submission_failed(-result)
@@ -352,7 +353,7 @@ class UringBoundary(Boundary):
     # -- completions -------------------------------------------------------------------
 
     def _on_event(self) -> None:
-        self.counters.exits += 1
+        self.counters.exit()
         with contextlib.suppress(BlockingIOError):
             os.read(self._event, 8)
         self._take()
@@ -378,7 +379,8 @@ class UringBoundary(Boundary):
                     self._complete(completion.number, completion.result, completion.flags)
         finally:
             self._taking = False
-        self.counters.exits += self._lib.uring_entered(self._ring)
+        for _ in range(self._lib.uring_entered(self._ring)):
+            self.counters.exit()
         return taken
 
     def _complete(self, number: int, result: int, flags: int = 0) -> None:

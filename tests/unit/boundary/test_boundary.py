@@ -12,6 +12,7 @@ import os
 import pty
 import select
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from occlum_async.abi.errors import Interrupted, SyscallError
 from occlum_async.errors import ConfigError, HostUnsupported
 from occlum_async.io.boundary import Boundary, choose, open_boundary, uring
 from occlum_async.io.boundary.base import MAX_TRANSFER
+from occlum_async.io.boundary.calls import AT_FDCWD
+from occlum_async.io.boundary.counters import EXIT_COST_MAX, clock_rate
 from occlum_async.io.boundary.uring import UringBoundary
 from occlum_async.sched.strand import CoroutineStrand, Scheduler
 
@@ -320,7 +323,7 @@ async def test_impossible_directory_entries(boundary: Boundary) -> None:
 
 
 async def test_auto_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(_: object) -> None:
+    def refuse(*_: object) -> None:
         raise HostUnsupported("the host refuses io_uring (Operation not permitted)")
 
     monkeypatch.setattr(choose, "UringBoundary", refuse)
@@ -333,6 +336,30 @@ async def test_auto_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
         open_boundary("uring", scheduler)
     with pytest.raises(ConfigError):
         open_boundary("carrier pigeon", scheduler)
+
+
+@pytest.mark.parametrize("kind", ["uring", "ocall"])
+async def test_exits_cost_what_was_asked_for(kind: str, tmp_path: Path) -> None:
+    try:
+        boundary = open_boundary(kind, Scheduler(asyncio.get_running_loop()), exit_cost=100_000)
+    except HostUnsupported as error:
+        pytest.skip(str(error))
+    least = 90_000 / clock_rate()
+    begin, before = time.perf_counter(), boundary.counters.exits
+    with pytest.raises(SyscallError):
+        await boundary.open(AT_FDCWD, bytes(tmp_path / "nothing"), os.O_RDONLY, resolve=0)
+    exits = boundary.counters.exits - before
+    assert exits >= 1
+    assert time.perf_counter() - begin >= exits * least
+    await boundary.shutdown()
+
+
+def test_exit_cost_is_bounded() -> None:
+    scheduler = Scheduler(asyncio.new_event_loop())
+    for cost in (-1, EXIT_COST_MAX + 1):
+        with pytest.raises(ConfigError, match="cycles"):
+            open_boundary("ocall", scheduler, exit_cost=cost)
+    scheduler.loop.close()
 
 
 async def test_missing_module_is_a_clear_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
