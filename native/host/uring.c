@@ -14,6 +14,8 @@ struct uring {
     struct uring_completion *aside;
     unsigned aside_first, aside_count, aside_limit;
     unsigned entered;
+    /* Time limits of queued operations, each at the place of its entry in the submission queue. */
+    struct __kernel_timespec *limits;
     /* Buffers that receiving operations choose from: their ring, then their memory, in one mapping. */
     struct io_uring_buf_ring *buffers;
     char *memory;
@@ -21,19 +23,20 @@ struct uring {
     size_t mapping_size;
 };
 
-static int open_ring(struct uring *ring, unsigned entries, unsigned completions)
+static int open_ring(struct uring *ring, unsigned entries, unsigned completions, unsigned poll)
 {
     /* Newest first: without interrupts between processors, then whatever the kernel knows. */
     static const unsigned flags[] = {
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SINGLE_ISSUER,
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SINGLE_ISSUER,
+        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
         0,
     };
     int result = -EINVAL;
     for (unsigned i = 0; i < sizeof flags / sizeof *flags && result == -EINVAL; i++) {
         struct io_uring_params params = {
-            .flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
+            .flags = (poll ? IORING_SETUP_SQPOLL : flags[i]) | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP,
             .cq_entries = completions,
+            .sq_thread_idle = poll,
         };
         result = io_uring_queue_init_params(entries, &ring->ring, &params);
         if (result == 0 && !(params.features & IORING_FEAT_NODROP)) {
@@ -45,7 +48,7 @@ static int open_ring(struct uring *ring, unsigned entries, unsigned completions)
     return result;
 }
 
-struct uring *uring_open(unsigned entries, unsigned completions, int *error)
+struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, int *error)
 {
     struct uring *ring = calloc(1, sizeof *ring);
     if (!ring) {
@@ -53,7 +56,7 @@ struct uring *uring_open(unsigned entries, unsigned completions, int *error)
         return NULL;
     }
     ring->event = -1;
-    int result = open_ring(ring, entries, completions);
+    int result = open_ring(ring, entries, completions, poll);
     if (result < 0) {
         free(ring);
         *error = -result;
@@ -61,13 +64,14 @@ struct uring *uring_open(unsigned entries, unsigned completions, int *error)
     }
     ring->aside_limit = *ring->ring.cq.kring_entries;
     ring->aside = calloc(ring->aside_limit, sizeof *ring->aside);
+    ring->limits = calloc(*ring->ring.sq.kring_entries, sizeof *ring->limits);
     ring->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (ring->aside && ring->event >= 0) {
+    if (ring->aside && ring->limits && ring->event >= 0) {
         result = io_uring_register_eventfd(&ring->ring, ring->event);
         if (result == 0)
             return ring;
     } else {
-        result = ring->aside ? -errno : -ENOMEM;
+        result = ring->aside && ring->limits ? -errno : -ENOMEM;
     }
     uring_close(ring);
     *error = -result;
@@ -81,6 +85,7 @@ void uring_close(struct uring *ring)
         munmap(ring->buffers, ring->mapping_size);
     if (ring->event >= 0)
         close(ring->event);
+    free(ring->limits);
     free(ring->aside);
     free(ring);
 }
@@ -90,35 +95,43 @@ int uring_event(const struct uring *ring)
     return ring->event;
 }
 
-int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                uint32_t flags, uint64_t number)
+static int polled(const struct uring *ring)
 {
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
-    if (!sqe) {
-        int result = uring_submit(ring);
-        if (result < 0)
-            return result;
-        sqe = io_uring_get_sqe(&ring->ring);
-        if (!sqe)
-            return -EBUSY;
+    return (ring->ring.flags & IORING_SETUP_SQPOLL) != 0;
+}
+
+/* Make room for so many entries: what is queued is handed over where there is none. */
+static int make_room(struct uring *ring, unsigned entries)
+{
+    if (io_uring_sq_space_left(&ring->ring) >= entries)
+        return 0;
+    int result = uring_submit(ring);
+    if (result >= 0 && polled(ring)) {
+        ring->entered++;
+        io_uring_sqring_wait(&ring->ring);
     }
+    return io_uring_sq_space_left(&ring->ring) >= entries ? 0 : result < 0 ? result : -EBUSY;
+}
+
+int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
+                uint32_t flags, uint16_t priority, int select, uint64_t number, int64_t timeout)
+{
+    int result = make_room(ring, timeout ? 2 : 1);
+    if (result < 0)
+        return result;
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
     io_uring_prep_rw(opcode, sqe, fd, (void *)(uintptr_t)address, length, offset);
     sqe->rw_flags = (int)flags; /* one place in the union of all flags: poll, fsync, open, cancel */
     sqe->user_data = number;
-    return 0;
-}
-
-int uring_queue_socket(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                       uint32_t flags, uint16_t priority, int select, uint64_t number)
-{
-    int result = uring_queue(ring, opcode, fd, address, length, offset, flags, number);
-    if (result < 0)
-        return result;
-    /* The entry that was queued last: nothing is submitted between the two. */
-    struct io_uring_sqe *sqe = &ring->ring.sq.sqes[(ring->ring.sq.sqe_tail - 1) & *ring->ring.sq.kring_mask];
     sqe->ioprio = priority;
-    if (select)
-        sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->flags = (select ? IOSQE_BUFFER_SELECT : 0) | (timeout ? IOSQE_IO_LINK : 0);
+    if (timeout) {
+        struct io_uring_sqe *limit = io_uring_get_sqe(&ring->ring);
+        struct __kernel_timespec *span = &ring->limits[limit - ring->ring.sq.sqes];
+        *span = (struct __kernel_timespec){timeout / 1000000000, timeout % 1000000000};
+        io_uring_prep_link_timeout(limit, span, 0);
+        limit->user_data = URING_NOBODY;
+    }
     return 0;
 }
 
@@ -159,6 +172,8 @@ void uring_return(struct uring *ring, unsigned id)
 
 int uring_submit(struct uring *ring)
 {
+    if (polled(ring) && __atomic_load_n(ring->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_NEED_WAKEUP)
+        ring->entered++;
     int result;
     do {
         result = io_uring_submit(&ring->ring);
@@ -199,7 +214,7 @@ static int sift(struct uring *ring, uint64_t number, int32_t *result)
 int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
                 uint32_t flags, uint64_t number, int32_t *result)
 {
-    int error = uring_queue(ring, opcode, fd, address, length, offset, flags, number);
+    int error = uring_queue(ring, opcode, fd, address, length, offset, flags, 0, 0, number, 0);
     if (error < 0)
         return error;
     /* What completes within the call is taken here, so the eventfd would only cost a turn of the event
@@ -238,5 +253,6 @@ unsigned uring_entered(struct uring *ring)
 
 unsigned uring_queued(const struct uring *ring)
 {
-    return io_uring_sq_ready(&ring->ring);
+    /* Where a thread takes them they are handed over as soon as it can see them. */
+    return polled(ring) ? ring->ring.sq.sqe_tail - ring->ring.sq.sqe_head : io_uring_sq_ready(&ring->ring);
 }

@@ -19,21 +19,22 @@ struct uring_completion {
 #define URING_DONE 1   /* the operation is complete, its result is in *result */
 #define URING_OTHERS 2 /* completions of other operations came along: take them with uring_take */
 
-/* NULL and a positive errno in *error when the host refuses. */
-struct uring *uring_open(unsigned entries, unsigned completions, int *error);
+/* The number of completions that nobody waits for. */
+#define URING_NOBODY 0
+
+/* With poll a thread of the host looks at the submissions, for so many milliseconds after the last one. NULL and a
+ * positive errno in *error when the host refuses. */
+struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, int *error);
 void uring_close(struct uring *ring);
 
 /* The eventfd that becomes readable when a completion arrives outside of uring_start. */
 int uring_event(const struct uring *ring);
 
-/* Queue one operation without telling the kernel; -EBUSY when the queue is full. */
+/* Queue one operation without telling the kernel; a negative errno when there is no room and none can be made.
+ * priority holds flags of the operation's own (IORING_RECV_MULTISHOT...); with select it takes its memory from the
+ * provided buffers; after timeout nanoseconds (0: never) it is cancelled. */
 int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                uint32_t flags, uint64_t number);
-
-/* Queue one operation of a socket. priority holds the operation's own flags (IORING_RECV_MULTISHOT...); with
- * select it takes its memory from the provided buffers. */
-int uring_queue_socket(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                       uint32_t flags, uint16_t priority, int select, uint64_t number);
+                uint32_t flags, uint16_t priority, int select, uint64_t number, int64_t timeout);
 
 /* Give the kernel count buffers (a power of two) of size bytes to receive into. 0 or a negative errno. */
 int uring_provide(struct uring *ring, unsigned count, unsigned size);

@@ -12,6 +12,7 @@ import ctypes
 import errno
 import logging
 import os
+import select
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -70,6 +71,8 @@ class HostCalls:
 
     def __init__(self, counters: Counters) -> None:
         self.counters = counters
+        # Descriptors that the host has handed out and not got back: it can't hand them out again.
+        self.descriptors: set[int] = set()
         self._openat2_works = True
 
     def call(self, operation: str, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
@@ -79,7 +82,7 @@ class HostCalls:
         try:
             return function(*arguments, **options)
         except OSError as error:
-            raise SyscallError(error.errno or errno.EIO) from None
+            raise self.failure(operation, -(error.errno or errno.EIO)) from None
         except ValueError:  # a NUL byte in a name, a number out of range
             raise SyscallError(errno.EINVAL) from None
 
@@ -89,11 +92,29 @@ class HostCalls:
         log.error("the host's answer to %s cannot be true: %r", operation, answer)
         return SyscallError(errno.EIO)
 
+    def failure(self, operation: str, result: int) -> SyscallError:
+        """What to raise for a negative result: the host's error, if there is such an error."""
+        return SyscallError(-result) if -result in errno.errorcode else self.refuse(operation, result)
+
     def check_count(self, operation: str, count: int, asked: int) -> int:
         """``count`` if the host may have answered it to a request for ``asked`` bytes."""
         if 0 <= count <= asked:
             return count
         raise self.refuse(operation, count)
+
+    def check_written(self, count: int, asked: int) -> int:
+        """``count``, which is counted, if so many of ``asked`` bytes may have been written: not none of them."""
+        if not (0 < count <= asked or count == asked):
+            raise self.refuse("write", count)
+        self.counters.bytes_out += count
+        return count
+
+    def check_events(self, found: int, asked: int) -> int:
+        """Those events of ``found`` that a poll for ``asked`` may have ended with: at least one of them."""
+        events = found & (asked | select.POLLERR | select.POLLHUP | select.POLLNVAL)
+        if not events:
+            raise self.refuse("poll", found)
+        return events
 
     # -- opening and closing ---------------------------------------------------
 
@@ -105,14 +126,14 @@ class HostCalls:
         flags |= os.O_CLOEXEC
         if self._openat2_works:
             try:
-                return self._checked_fd(self.call("openat2", self._openat2, directory, name, flags, mode, resolve))
+                return self.check_fd(self.call("openat2", self._openat2, directory, name, flags, mode, resolve))
             except SyscallError as error:
                 if error.errno not in (errno.ENOSYS, errno.EPERM) or not self._openat2_missing():
                     raise
         if b"/" in name or name == b"..":
             raise SyscallError(errno.EXDEV)
         nofollow = os.O_NOFOLLOW if resolve & RESOLVE_NO_SYMLINKS else 0
-        return self._checked_fd(self.call("openat", os.open, name, flags | nofollow, mode, dir_fd=directory))
+        return self.check_fd(self.call("openat", os.open, name, flags | nofollow, mode, dir_fd=directory))
 
     @staticmethod
     def _openat2(directory: int, name: bytes, flags: int, mode: int, resolve: int) -> int:
@@ -128,14 +149,16 @@ class HostCalls:
             log.warning("the host refuses openat2: names are opened with openat and O_NOFOLLOW")
         return not self._openat2_works
 
-    def _checked_fd(self, fd: int) -> int:
-        if fd < 0:
+    def check_fd(self, fd: int) -> int:
+        """A descriptor that is new; nobody gets a standard stream of ours, whatever the host says."""
+        if fd <= 2 or fd in self.descriptors:
             raise self.refuse("open", fd)
+        self.descriptors.add(fd)
         return fd
 
     def open_start(self, path: bytes, flags: int) -> int:
         """Open a path that the configuration named (the start of a tree), symbolic links followed."""
-        return self.call("open", os.open, path, flags | os.O_CLOEXEC)
+        return self.check_fd(self.call("open", os.open, path, flags | os.O_CLOEXEC))
 
     def reopen(self, fd: int, flags: int) -> int:
         """A new open file description of the file behind ``fd``."""
@@ -149,6 +172,7 @@ class HostCalls:
         """Close a descriptor. Never fails: what close(2) reports is of no use to anybody."""
         self.counters.exit()
         self.counters.operations["close"] += 1
+        self.descriptors.discard(fd)
         try:
             os.close(fd)
         except OSError as error:

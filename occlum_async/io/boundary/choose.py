@@ -9,15 +9,16 @@ from ...sched.strand import Scheduler
 from .base import Boundary
 from .counters import EXIT_COST_MAX, make_counters
 from .ocall import OcallBoundary
-from .uring import UringBoundary
+from .options import RingOptions
+from .uring import DEFAULT, UringBoundary
 
 log = logging.getLogger(__name__)
 
 
-def open_boundary(kind: str, scheduler: Scheduler, exit_cost: int = 0) -> Boundary:
+def open_boundary(kind: str, scheduler: Scheduler, exit_cost: int = 0, ring: RingOptions = DEFAULT) -> Boundary:
     """A boundary of ``kind``: "uring", "ocall", or "auto" for the first that this host allows.
 
-    ``exit_cost`` models an enclave: so many cycles are spent at each exit.
+    ``exit_cost`` models an enclave: so many cycles are spent at each exit. ``ring`` lays the io_urings out.
     "uring" raises ``HostUnsupported`` where the host refuses it; "auto" falls back with one line in the log.
     """
     if kind not in ("uring", "ocall", "auto"):
@@ -28,7 +29,7 @@ def open_boundary(kind: str, scheduler: Scheduler, exit_cost: int = 0) -> Bounda
     if kind == "ocall":
         return OcallBoundary(scheduler, counters)
     try:
-        return UringBoundary(scheduler, counters)
+        return UringBoundary(scheduler, counters, ring)
     except HostUnsupported as error:
         if kind == "uring":
             raise

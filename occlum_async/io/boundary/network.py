@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 SEND_MAX = 1 << 20
 PIECES_MAX = 64
 OPTION_MAX = 256
+# Seconds that a connect may take: longer than the 127 of Linux' default, and not as long as an attacker likes.
+CONNECT_MAX = 300.0
 MSG_ZEROCOPY = 0x4000000
 
 IN_PROGRESS = (errno.EINPROGRESS, errno.EALREADY)
@@ -124,7 +126,7 @@ class HostNetwork(ABC):
     def socket(self, family: int, type: int, protocol: int = 0) -> int:
         """A new socket of the host."""
         flags = socket.SOCK_CLOEXEC | self.NONBLOCKING
-        return self._checked_fd(self.calls.call("socket", _libc_call, "socket", family, type | flags, protocol))
+        return self.calls.check_fd(self.calls.call("socket", _libc_call, "socket", family, type | flags, protocol))
 
     def bind(self, fd: int, address: bytes) -> None:
         """bind(2)."""
@@ -174,8 +176,8 @@ class HostNetwork(ABC):
     # -- operations ------------------------------------------------------------------
 
     @abstractmethod
-    def connect(self, fd: int, address: bytes, connected: Connected) -> Pending:
-        """Connect; ``connected(0)`` when it stands."""
+    def connect(self, fd: int, address: bytes, connected: Connected, timeout: float = CONNECT_MAX) -> Pending:
+        """Connect; ``connected(0)`` when it stands, ETIMEDOUT after ``timeout`` seconds."""
 
     @abstractmethod
     def accept(self, fd: int, accepted: Accepted) -> Pending:
@@ -226,12 +228,6 @@ class HostNetwork(ABC):
         self._deferred = []
 
     # -- checks --------------------------------------------------------------------------
-
-    def _checked_fd(self, fd: int) -> int:
-        if fd <= 2:
-            # Nobody gets a standard stream of ours, whatever the host says.
-            raise self.calls.refuse("socket", fd)
-        return fd
 
     def _checked_address(self, operation: str, address: bytes) -> bytes:
         if not valid_address(address):

@@ -50,7 +50,7 @@ class OcallBoundary(Boundary):
             data = self.call("read", os.read, fd, size)
         else:
             data = self.call("read", os.pread, fd, size, offset)
-        self.counters.bytes_in += len(data)
+        self.counters.bytes_in += self.check_count("read", len(data), size)
         return data
 
     async def write(self, fd: int, data: bytes | bytearray | memoryview, offset: int = STREAM) -> int:
@@ -61,8 +61,7 @@ class OcallBoundary(Boundary):
             count = self.call("write", os.write, fd, view)
         else:
             count = self.call("write", os.pwrite, fd, view, offset)
-        self.counters.bytes_out += count
-        return self.check_count("write", count, len(view))
+        return self.check_written(count, len(view))
 
     def _step(self, fd: int) -> int:
         mode = self.fstat(fd).st_mode
@@ -74,7 +73,7 @@ class OcallBoundary(Boundary):
         while True:
             ready = self.call("poll", _poll_now, fd, events)
             if ready:
-                return ready
+                return self.check_events(ready, events)
             await self._wait(fd, not events & READING)
 
     async def _wait(self, fd: int, writing: bool) -> None:

@@ -14,6 +14,7 @@ from ...abi.errors import SyscallError
 from ...abi.socket import MSG_NOSIGNAL, MSG_OOB, SOCKADDR_IN6
 from .calls import HostCalls
 from .network import (
+    CONNECT_MAX,
     IN_PROGRESS,
     TRANSIENT,
     Accepted,
@@ -77,14 +78,22 @@ class OcallNetwork(HostNetwork):
         self.loop = loop
         self.watches: set[Watch] = set()
 
-    def connect(self, fd: int, address: bytes, connected: Connected) -> Pending:
+    def connect(self, fd: int, address: bytes, connected: Connected, timeout: float = CONNECT_MAX) -> Pending:
+        def told(error: int) -> None:
+            timer.cancel()
+            contained("connect", connected, error)
+
         def step() -> bool:
             try:
                 value = self.get_option(fd, socket.SOL_SOCKET, socket.SO_ERROR, 4)
-                contained("connect", connected, int.from_bytes(value, "little"))
+                told(int.from_bytes(value, "little"))
             except SyscallError as error:
-                contained("connect", connected, error.errno)
+                told(error.errno)
             return True
+
+        def timed_out() -> None:
+            watch.finish()
+            contained("connect", connected, errno.ETIMEDOUT)
 
         error = 0
         try:
@@ -92,7 +101,9 @@ class OcallNetwork(HostNetwork):
         except SyscallError as failure:
             error = failure.errno
         if error in IN_PROGRESS:
-            return Watch(self, fd, True, step, lambda: contained("connect", connected, errno.ECANCELED))
+            watch = Watch(self, fd, True, step, lambda: told(errno.ECANCELED))
+            timer = self.loop.call_later(timeout, timed_out)
+            return watch
         return self._done(lambda: contained("connect", connected, error))
 
     def _done(self, tell: Callable[[], None]) -> Pending:
@@ -105,7 +116,9 @@ class OcallNetwork(HostNetwork):
             for _ in range(BURST):
                 try:
                     flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-                    new = self._checked_fd(self.calls.call("accept", _libc_call, "accept4", fd, None, None, int(flags)))
+                    new = self.calls.check_fd(
+                        self.calls.call("accept", _libc_call, "accept4", fd, None, None, int(flags))
+                    )
                 except SyscallError as error:
                     if error.errno == errno.EAGAIN:
                         return False
@@ -133,7 +146,6 @@ class OcallNetwork(HostNetwork):
                 contained("receive", received, b"", error.errno)
                 return True
             self.counters.bytes_in += len(data)
-            self.counters.copies += len(data)
             if not data:
                 watch.finish()
             contained("receive", received, data, 0)
@@ -172,8 +184,7 @@ class OcallNetwork(HostNetwork):
                 count = self.calls.call("send", _libc_call, "send", fd, data, len(data), MSG_OOB | MSG_NOSIGNAL)
             else:
                 count = self.calls.call("send", os.writev, fd, pieces)
-            self.counters.bytes_out += count
-            return self.calls.check_count("send", count, size)
+            return self.calls.check_written(count, size)
 
         def step() -> bool:
             try:

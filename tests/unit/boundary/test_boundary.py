@@ -22,7 +22,8 @@ import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
 from occlum_async.errors import ConfigError, HostUnsupported
-from occlum_async.io.boundary import Boundary, choose, open_boundary, uring
+from occlum_async.io.boundary import Boundary, choose, open_boundary
+from occlum_async.io.boundary import ring as ring_module
 from occlum_async.io.boundary.base import MAX_TRANSFER
 from occlum_async.io.boundary.calls import AT_FDCWD
 from occlum_async.io.boundary.counters import EXIT_COST_MAX, clock_rate
@@ -207,7 +208,7 @@ async def test_data_beats_the_interrupt(ring: UringBoundary, pipe: tuple[int, in
         assert await ring.read(reader, 100) == b"taken"
     else:
         assert outcome == b"taken"
-    assert not ring._pending
+    assert not ring._ring.pending
 
 
 async def test_cancelled_task_leaves_the_data(boundary: Boundary, pipe: tuple[int, int]) -> None:
@@ -226,12 +227,12 @@ async def test_destroyed_strand_keeps_its_memory(ring: UringBoundary, pipe: tupl
     reader, _ = pipe
     strand, _ = spawn(ring, lambda: ring.read(reader, 100))
     await settle(ring)
-    assert ring._pending
+    assert ring._ring.pending
     strand.coroutine.close()
     del strand
     gc.collect()
     await settle(ring)
-    assert not ring._pending
+    assert not ring._ring.pending
 
 
 async def test_cached_read_is_one_exit_and_no_turn(ring: UringBoundary, file: int) -> None:
@@ -244,7 +245,7 @@ async def test_cached_read_is_one_exit_and_no_turn(ring: UringBoundary, file: in
     assert after["exits"] - before["exits"] == 1
     assert after["bytes_in"] - before["bytes_in"] == 4
     assert not turns
-    assert not select.select([ring._event], [], [], 0)[0]
+    assert not select.select([ring._ring.event], [], [], 0)[0]
 
 
 async def test_one_exit_for_a_batch(ring: UringBoundary, pipe: tuple[int, int]) -> None:
@@ -272,7 +273,7 @@ async def test_close_flushes_what_names_the_descriptor(ring: UringBoundary, file
 
 
 async def test_more_operations_than_the_queue_holds(ring: UringBoundary) -> None:
-    pairs = [socket.socketpair() for _ in range(uring.ENTRIES + 50)]
+    pairs = [socket.socketpair() for _ in range(ring.options.entries + 50)]
     polls = [spawn(ring, partial(ring.poll, one.fileno(), select.POLLIN))[1] for one, _ in pairs]
     await settle(ring)
     for _, other in pairs:
@@ -291,7 +292,7 @@ async def test_shutdown_takes_back_what_is_under_way(pipe: tuple[int, int]) -> N
     _, reading = spawn(ring, lambda: ring.read(reader, 100))
     await settle(ring)
     await ring.shutdown()
-    assert not ring._pending
+    assert not ring._ring.pending
     error = await reading
     assert isinstance(error, SyscallError) and error.errno == errno.ECANCELED
 
@@ -299,13 +300,13 @@ async def test_shutdown_takes_back_what_is_under_way(pipe: tuple[int, int]) -> N
 async def test_impossible_answers_are_refused(
     ring: UringBoundary, file: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ring, "_start", lambda *_: (None, 5000))
+    monkeypatch.setattr(ring._ring, "start", lambda *_: (None, 5000))
     for call in (ring.read(file, 4, 0), ring.write(file, b"1234")):
         with pytest.raises(SyscallError, match="EIO"):
             await call
     assert ring.counters.refused == 2
     assert "cannot be true" in caplog.text
-    ring._complete(1 << 40, 7)
+    ring._ring.complete(1 << 40, 7)
     assert ring.counters.refused == 3
 
 
@@ -366,9 +367,9 @@ async def test_missing_module_is_a_clear_refusal(monkeypatch: pytest.MonkeyPatch
     def missing(_: str) -> None:
         raise ImportError("liburing.so.2: cannot open shared object file")
 
-    monkeypatch.setattr(uring.importlib, "import_module", missing)
+    monkeypatch.setattr(ring_module.importlib, "import_module", missing)
     with pytest.raises(HostUnsupported, match=r"liburing\.so\.2"):
-        uring.load()
+        ring_module.load()
 
 
 def test_uvloop(tmp_path: Path) -> None:

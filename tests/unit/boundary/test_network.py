@@ -13,14 +13,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from occlum_async.errors import HostUnsupported
-from occlum_async.io.boundary import Boundary, open_boundary, uring, uring_network
+from occlum_async.io.boundary import Boundary, open_boundary
 from occlum_async.io.boundary.network import Datagram, reset_on_close
+from occlum_async.io.boundary.options import RingOptions
+from occlum_async.io.boundary.uring import DEFAULT
 from occlum_async.sched.strand import Scheduler
 
 
-def opened(kind: str) -> Boundary:
+def opened(kind: str, options: RingOptions = DEFAULT) -> Boundary:
     try:
-        return open_boundary(kind, Scheduler(asyncio.get_running_loop()))
+        return open_boundary(kind, Scheduler(asyncio.get_running_loop()), ring=options)
     except HostUnsupported as error:
         pytest.skip(str(error))
 
@@ -95,6 +97,32 @@ async def test_connect_refused(boundary: Boundary) -> None:
     network.connect(fd, address(port), done.set_result)
     assert await asyncio.wait_for(done, 10) == errno.ECONNREFUSED
     network.close(fd)
+
+
+async def test_connect_takes_no_longer_than_allowed(boundary: Boundary) -> None:
+    """A listener whose queue is full answers nobody."""
+    network = boundary.network
+    loop = asyncio.get_running_loop()
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            for wait, cancelled in ((0.05, errno.ETIMEDOUT), (60.0, errno.ECANCELED)):
+                fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
+                done: asyncio.Future[int] = loop.create_future()
+                pending = network.connect(fd, address(port), done.set_result, wait)
+                if cancelled == errno.ECANCELED:
+                    await asyncio.sleep(0)
+                    pending.cancel()
+                assert await asyncio.wait_for(done, 10) == cancelled
+                network.close(fd)
+        one = network.socket(socket.AF_INET, socket.SOCK_STREAM)
+        full.accept()[0].close()
+        done = loop.create_future()
+        network.connect(one, address(port), done.set_result, 60.0)
+        assert await asyncio.wait_for(done, 10) == 0
+        network.close(one)
 
 
 async def test_stream_is_whole_in_both_directions(boundary: Boundary) -> None:
@@ -253,13 +281,17 @@ async def test_a_turn_costs_one_exit(boundary: Boundary) -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"BUFFERS": 2}, {"ENTRIES": 4, "COMPLETIONS": 8}], ids=["buffers", "completions"]
-)
-async def test_full_rings_lose_nothing(limits: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With too few buffers, or a completion queue that overflows, everything arrives all the same."""
-    for name, value in limits.items():
-        monkeypatch.setattr(uring_network if name == "BUFFERS" else uring, name, value)
-    boundary = opened("uring")
+    "options",
+    [
+        RingOptions(buffers=2), RingOptions(entries=4, completions=8), RingOptions(rings=3),
+        RingOptions(rings=2, entries=2, completions=2, buffers=1), RingOptions(poll=10),
+        RingOptions(poll=10, entries=2, completions=2),
+    ],
+    ids=["buffers", "completions", "three", "tiny", "polled", "tiny-polled"],
+)  # fmt: skip
+async def test_full_rings_lose_nothing(options: RingOptions) -> None:
+    """With too few buffers, or a completion queue that overflows, or several rings, everything arrives all the same."""
+    boundary = opened("uring", options)
     pairs = [socket.socketpair() for _ in range(40)]
     blobs = [os.urandom(150_000) for _ in pairs]
     ears = [Ear() for _ in pairs]

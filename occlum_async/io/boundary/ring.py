@@ -1,0 +1,339 @@
+"""One io_uring of the host: operations are queued, handed over in batches, and completed by the host.
+
+Memory that an operation points to is kept, by its ``Operation`` in ``pending``, until the completion has been taken;
+who gives up an operation cancels it and still waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import importlib
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ...abi.errors import Interrupted
+from ...errors import HostUnsupported
+from ...sched.strand import Scheduler, Strand
+from .calls import HostCalls
+from .options import RingOptions
+
+log = logging.getLogger(__name__)
+
+TAKE = 64  # completions that are copied out of the queue at once
+# Seconds that ``shutdown`` waits for cancelled operations to give their memory back.
+DRAIN = 2.0
+RETRY = 0.001  # seconds until the host is asked again after it took nothing
+# Under this number nobody waits for the completion: that of a time-out that only watches another operation.
+NOBODY = 0
+
+Results = Callable[[int, int], None]
+# code, fd, address, length, offset, flags, priority, select, number, timeout: see native/host/uring.h
+Entry = tuple[int, int, int, int, int, int, int, bool, int, int]
+
+
+class Operation:
+    """An operation under way: who waits for it, and the memory that it uses.
+
+    ``results`` is called with the result and the flags of each completion, instead of a strand that waits for the only
+    one. ``repeats``: there may be several.
+    """
+
+    __slots__ = ("done", "memory", "number", "repeats", "result", "results", "strand", "ticket")
+
+    def __init__(self, number: int, memory: object, results: Results | None = None, repeats: bool = False) -> None:
+        self.number = number
+        self.results = results
+        self.repeats = repeats
+        self.strand: Strand | None = None
+        self.ticket = 0
+        self.memory = memory
+        self.result = 0
+        self.done = False
+
+
+def load() -> Any:
+    """The cffi module; ``HostUnsupported`` when it was not built or liburing is not there."""
+    try:
+        return importlib.import_module("occlum_async._native._uring")
+    except ImportError as error:
+        message = f"the io_uring module can't be loaded ({error})"
+        raise HostUnsupported(message, "install liburing and build again") from None
+
+
+class Ring:
+    """One ring, driven by one event loop through an eventfd.
+
+    ``calls`` count and check. ``flush_later`` sees to it that ``flush`` is called at the end of this turn of the loop.
+    With ``poll`` a thread of the host looks at the submissions for so many milliseconds after the last one.
+    """
+
+    def __init__(
+        self, calls: HostCalls, scheduler: Scheduler, options: RingOptions, flush_later: Callable[[], None],
+        poll: int = 0,
+    ) -> None:  # fmt: skip
+        module = load()
+        self.ffi, self.lib = module.ffi, module.lib
+        self.calls = calls
+        self.counters = calls.counters
+        self.scheduler = scheduler
+        self.loop = scheduler.loop
+        self.polled = bool(poll)
+        self.pending: dict[int, Operation] = {}
+        self._flush_later = flush_later
+        error = self.ffi.new("int *")
+        self._ring = self.lib.uring_open(options.entries, options.completions, poll, error)
+        if self._ring == self.ffi.NULL:
+            raise HostUnsupported(
+                f"the host refuses io_uring ({os.strerror(error[0])})",
+                "see sysctl kernel.io_uring_disabled and the container's seccomp profile",
+            )
+        self._result = self.ffi.new("int32_t *")
+        self._completions = self.ffi.new("struct uring_completion[]", TAKE)
+        self._number = NOBODY
+        # Operations that found no room in the queue, in order.
+        self._backlog: deque[Entry] = deque()
+        self._taking = False
+        self.event = self.lib.uring_event(self._ring)
+        self.loop.add_reader(self.event, self._on_event)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was given back."""
+        return self._ring is None
+
+    def address(self, memory: Any) -> int:
+        """Where cffi's ``memory`` lies."""
+        return int(self.ffi.cast("uintptr_t", memory))
+
+    # -- submitting ----------------------------------------------------------------
+
+    def start(
+        self, name: str, code: int, fd: int, address: int, length: int, offset: int, flags: int, memory: object
+    ) -> tuple[Operation | None, int]:
+        """Submit now. Either it is under way (the operation), or it is complete (None and the result)."""
+        self.counters.exit()
+        number = self._count(name)
+        state = self.lib.uring_start(self._ring, code, fd, address, length, offset, flags, number, self._result)
+        if state == self.lib.URING_DONE:
+            return None, self._result[0]
+        if state < 0:
+            self.take()
+            self._submission_failed(-state)
+        result = self._result[0]
+        done = state > 0 and state & self.lib.URING_DONE
+        operation = None
+        if not done:
+            self.pending[number] = operation = Operation(number, memory)
+        if state > 0 and state & self.lib.URING_OTHERS:
+            self.take()
+        return operation, result
+
+    def queue(
+        self, name: str, code: int, fd: int, address: int, length: int, offset: int, flags: int, memory: object
+    ) -> Operation:
+        """Queue an operation for the exit at the end of this turn of the event loop."""
+        operation = Operation(self._count(name), memory)
+        self._push(operation, code, fd, address, length, offset, flags)
+        return operation
+
+    def queue_socket(
+        self, name: str, code: int, fd: int, results: Results, *, address: int = 0, length: int = 0, offset: int = 0,
+        flags: int = 0, priority: int = 0, select: bool = False, repeats: bool = False, timeout: float = 0,
+        memory: object = None,
+    ) -> Operation:  # fmt: skip
+        """Queue an operation of a socket; each of its completions goes to ``results``.
+
+        After ``timeout`` seconds (0: never) the host cancels it.
+        """
+        operation = Operation(self._count(name), memory, results, repeats)
+        self._push(operation, code, fd, address, length, offset, flags, priority, select, round(timeout * 1e9))
+        return operation
+
+    def _count(self, name: str) -> int:
+        """A number for a new operation, which is counted under ``name``."""
+        self.counters.submissions += 1
+        self.counters.operations[name] += 1
+        self._number = number = self._number + 1
+        return number
+
+    def _push(
+        self, operation: Operation, code: int, fd: int, address: int, length: int, offset: int, flags: int,
+        priority: int = 0, select: bool = False, timeout: int = 0,
+    ) -> None:  # fmt: skip
+        """Put an operation into the queue; behind it, while the queue is full and the host takes nothing."""
+        number = operation.number
+        entry = (code, fd, address, length, offset, flags, priority, select, number, timeout)
+        if self._backlog or self.lib.uring_queue(self._ring, *entry) < 0:
+            self._backlog.append(entry)
+        self.pending[number] = operation
+        self._flush_later()
+
+    def queue_cancel(self, operation: Operation) -> None:
+        """Ask for the end of an operation; it ends with a completion of its own."""
+        if not operation.done and self._ring is not None:
+            self.queue("cancel", self.lib.IORING_OP_ASYNC_CANCEL, -1, operation.number, 0, 0, 0, None)
+
+    @property
+    def queued(self) -> bool:
+        """Whether something is queued and not handed over."""
+        return self._ring is not None and bool(self.lib.uring_queued(self._ring) or self._backlog)
+
+    def flush(self) -> None:
+        """Hand over what is queued, and take what is complete."""
+        while self.queued:
+            if not self.polled:  # where a thread looks at the ring, most of the time there is nothing to leave for
+                self.counters.exit()
+            result = self.lib.uring_submit(self._ring)
+            self.take()
+            if result <= 0:
+                self._submission_failed(-result)
+                return
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Move operations from behind the queue into it, as far as there is room."""
+        while self._backlog and self.lib.uring_queue(self._ring, *self._backlog[0]) == 0:
+            self._backlog.popleft()
+
+    def _submission_failed(self, error: int) -> None:
+        """The host took nothing: what is queued stays queued and is offered again."""
+        if error not in (0, errno.EAGAIN, errno.EBUSY):
+            log.error("io_uring_enter: %s", os.strerror(error))
+        self.loop.call_later(RETRY, self._flush_later)
+
+    # -- completions ---------------------------------------------------------------
+
+    def _on_event(self) -> None:
+        self.counters.exit()
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.event, 8)
+        self.take()
+
+    def take(self) -> int:
+        """Take every completion there is and let its strand go on."""
+        if self._taking or self._ring is None:  # called by what takes a result: the loop below goes on, in order
+            return 0
+        taken = 0
+        self._taking = True
+        try:
+            while count := self.lib.uring_take(self._ring, self._completions, TAKE):
+                taken += count
+                for index in range(count):
+                    completion = self._completions[index]
+                    self.complete(completion.number, completion.result, completion.flags)
+        finally:
+            self._taking = False
+        for _ in range(self.lib.uring_entered(self._ring)):
+            self.counters.exit()
+        return taken
+
+    def complete(self, number: int, result: int, flags: int = 0) -> None:
+        """The host says that an operation is complete, or (with F_MORE) has one more result."""
+        operation = self.pending.get(number)
+        if operation is None:
+            if number != NOBODY:
+                self.calls.refuse("io_uring", f"completion of the unknown operation {number}")
+            return
+        more = flags & self.lib.IORING_CQE_F_MORE
+        if more and not operation.repeats:
+            # A lie, but the end of it: whoever waited has waited long enough.
+            self.calls.refuse("io_uring", f"one more result of operation {number}, which has one")
+            flags, more = flags & ~more, 0
+        results = operation.results
+        if not more:
+            del self.pending[number]
+            operation.result = result
+            operation.done = True
+            operation.results = operation.memory = None
+        if results is not None:
+            results(result, flags)
+        elif operation.strand is not None:
+            operation.strand.resume(operation.ticket)
+
+    # -- waiting -------------------------------------------------------------------
+
+    async def finish(self, operation: Operation, interruptible: bool) -> int:
+        """Wait for an operation; its result.
+
+        When the wait is interrupted the operation is cancelled, and what it has done nevertheless is its
+        result: ``Interrupted`` is raised only when it has done nothing.
+        """
+        strand = self.scheduler.current()
+        operation.strand, operation.ticket = strand, strand.ticket
+        try:
+            if not operation.done:
+                await strand.park(None, interruptible)
+            return operation.result
+        except GeneratorExit:  # the strand is being destroyed and can't wait
+            self._cancel(operation)
+            raise
+        except Interrupted:
+            await self._withdraw(operation, strand)
+            if operation.result >= 0:
+                return operation.result
+            raise
+        except asyncio.CancelledError:
+            await self._withdraw(operation, strand)
+            raise
+
+    async def _withdraw(self, operation: Operation, strand: Strand) -> None:
+        """Cancel ``operation`` and wait until the host no longer uses its memory."""
+        self._cancel(operation)
+        while not operation.done:
+            operation.strand, operation.ticket = strand, strand.ticket
+            await strand.park(None, False)
+
+    def _cancel(self, operation: Operation) -> None:
+        if not operation.done and self._ring is not None:
+            self.start("cancel", self.lib.IORING_OP_ASYNC_CANCEL, -1, operation.number, 0, 0, 0, None)
+
+    # -- receive buffers -------------------------------------------------------------
+
+    def provide(self, count: int, size: int) -> None:
+        """Lend the host ``count`` buffers of ``size`` bytes to receive into. ``HostUnsupported``."""
+        error = self.lib.uring_provide(self._ring, count, size)
+        if error < 0:
+            message = f"the host's io_uring has no buffer rings ({os.strerror(-error)})"
+            raise HostUnsupported(message, "it needs Linux 6.0")
+
+    def buffer(self, number: int) -> Any:
+        """The provided buffer of that number; NULL when there is none."""
+        return self.lib.uring_buffer(self._ring, number)
+
+    def give_back(self, number: int) -> None:
+        """Lend a provided buffer again."""
+        self.lib.uring_return(self._ring, number)
+
+    # -- the end ---------------------------------------------------------------------
+
+    def cancel_all(self) -> None:
+        """Ask for the end of everything that is under way."""
+        if self.pending:
+            flags = self.lib.IORING_ASYNC_CANCEL_ALL | self.lib.IORING_ASYNC_CANCEL_ANY
+            self.start("cancel", self.lib.IORING_OP_ASYNC_CANCEL, -1, 0, 0, 0, flags, None)
+
+    async def shutdown(self) -> None:
+        """Give the ring back, when the host no longer uses the memory that it was lent."""
+        if self._ring is None:
+            return
+        self.cancel_all()
+        deadline = self.loop.time() + DRAIN
+        while self.pending and self.loop.time() < deadline:
+            await asyncio.sleep(0.001)
+            self.flush()
+            self.take()
+        self.loop.remove_reader(self.event)
+        if self.pending:
+            # The host may still write into this memory: better lose it for good than hand it out again.
+            _lost.append(self.pending)
+            log.error("io_uring: %d operations did not end; their memory is given up", len(self.pending))
+        self.lib.uring_close(self._ring)
+        self._ring = None
+
+
+_lost: list[dict[int, Operation]] = []
