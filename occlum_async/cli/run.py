@@ -83,6 +83,10 @@ class Options:
         "--exit-cost", metavar="CYCLES", default=0, convert=at_least(0, int),
         help="Spend so much at each exit, as an enclave would (SGX: 8000; default: 0).",
     )  # fmt: skip
+    ring: str = option(
+        "--ring", metavar="NAME=N,...", default="",
+        help="Sizes and number of io_urings: entries, completions, buffers, rings, poll.",
+    )  # fmt: skip
     grants: bool = option(
         "--grants", "--strict", default=True, values={"--strict": False}, help="Strict: Python decides each call."
     )
@@ -97,6 +101,7 @@ class Options:
 
     def libos(self) -> dict[str, Any]:
         """The arguments of ``LibOS``; raises ``ConfigError`` on the first mistake."""
+        from ..io.boundary.options import parse_ring_options
         from ..libos import Bind
 
         if self.rw and self.read_only:
@@ -113,6 +118,7 @@ class Options:
             "env": env,
             "boundary": self.boundary,
             "exit_cost": self.exit_cost,
+            "ring": parse_ring_options(self.ring),
             "grants": self.grants,
             "network": self.network,
             "publish": self.publish,

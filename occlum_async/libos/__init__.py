@@ -4,8 +4,9 @@
 the shape of ``asyncio.subprocess.Process``.
 """
 
+from ..io.boundary import RingOptions
 from .embedded import Process, ReadStream, WriteStream
 from .libos import LibOS
 from .rootfs import Bind
 
-__all__ = ["Bind", "LibOS", "Process", "ReadStream", "WriteStream"]
+__all__ = ["Bind", "LibOS", "Process", "ReadStream", "RingOptions", "WriteStream"]

@@ -70,7 +70,7 @@ async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> M
     scheduler = Scheduler(asyncio.get_running_loop())
     config.cpus = len(os.sched_getaffinity(0))
     kernel = Kernel(scheduler, config)
-    boundary = open_boundary(config.boundary, scheduler, config.exit_cost)
+    boundary = open_boundary(config.boundary, scheduler, config.exit_cost, config.ring)
     kernel.boundary = boundary
     kernel.syscall_table = dict(TABLE)
     kernel.calls = compile_calls(TABLE)

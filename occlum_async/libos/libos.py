@@ -19,6 +19,7 @@ from ..fs.context import FsContext
 from ..fs.dentry import Location
 from ..fs.fdtable import FdTable
 from ..fs.opening import open_path
+from ..io.boundary.options import DEFAULT, RingOptions
 from ..io.file import File
 from ..io.hoststream import HostStream
 from ..io.pipe import make_pipe
@@ -56,10 +57,10 @@ class LibOS:
     on top of a PATH and its user's HOME. ``memory`` (bytes, or "512m") bounds guests and files in memory together,
     ``pids`` the number of tasks. ``user`` is "name", "uid" or "uid:gid" of spawned programs, root by default.
     ``boundary``: "uring", "ocall" or "auto"; ``exit_cost`` cycles are spent at each of its exits, to model an enclave
-    (SGX: 8000). ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers to (soft, hard). ``network`` is
-    "private" (loopback inside, and the ports of ``publish``, like "8080:80"), "none" or "host"; ``allow`` and ``deny``
-    are rules like "10.0.0.0/8" or "example.org:443", and ``on_connect`` and ``on_bind`` are asked, with the address,
-    the port and "tcp" or "udp", whether a program may; they may be coroutines.
+    (SGX: 8000); ``ring`` lays the io_urings out. ``grants=False`` is the strict mode. ``limits`` maps RLIMIT_* numbers
+    to (soft, hard). ``network`` is "private" (loopback inside, and the ports of ``publish``, like "8080:80"), "none" or
+    "host"; ``allow`` and ``deny`` are rules like "10.0.0.0/8" or "example.org:443", and ``on_connect`` and ``on_bind``
+    are asked, with the address, the port and "tcp" or "udp", whether a program may; they may be coroutines.
     Raises ``ConfigError`` and ``HostUnsupported`` on entering.
     """
 
@@ -78,6 +79,7 @@ class LibOS:
         hostname: str = "libos",
         boundary: str = "auto",
         exit_cost: int = 0,
+        ring: RingOptions = DEFAULT,
         grants: bool = True,
         limits: Mapping[int, tuple[int, int]] | None = None,
         network: str = "private",
@@ -89,7 +91,7 @@ class LibOS:
     ) -> None:
         size = parse_size(memory)
         self._config = Config(
-            hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary, exit_cost=exit_cost
+            hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary, exit_cost=exit_cost, ring=ring
         )
         root = None if rootfs is None else os.fspath(rootfs)
         self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname)

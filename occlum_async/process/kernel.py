@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..abi.signals import SIG_IGN, SIGCHLD
 from ..fs.credentials import Credentials
 from ..fs.pages import PAGE, Quota
+from ..io.boundary.options import DEFAULT, RingOptions
 from ..io.tty.registry import Terminals
 from ..sched.strand import Scheduler
 from .binfmt import ImageCache
@@ -50,6 +51,7 @@ class Config:
     grants: bool = True
     boundary: str = "auto"
     exit_cost: int = 0  # cycles
+    ring: RingOptions = DEFAULT
     network: str = "none"
 
 

@@ -137,7 +137,10 @@ def test_ulimits(run: Runner) -> None:
     assert done.returncode == 128 + 25
 
 
-@pytest.mark.parametrize("option", ["--strict", "--grants", "--boundary=ocall", "--boundary=auto", "--no-uvloop"])
+WAYS = ("--strict", "--grants", "--boundary=ocall", "--boundary=auto", "--ring=rings=2,entries=8,poll=1", "--no-uvloop")
+
+
+@pytest.mark.parametrize("option", WAYS)
 def test_ways_to_run_it_make_no_difference(run: Runner, option: str) -> None:
     done = run(option, "-i", "sh", "-c", "sort -r | tail -2; exit 3", input="a\nc\nb\n")
     assert (done.stdout, done.stderr, done.returncode) == ("b\na\n", "", 3)

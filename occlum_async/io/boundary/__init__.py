@@ -8,5 +8,6 @@ what the bytes mean; whoever needs something of the host asks a boundary for it.
 from .base import Boundary
 from .choose import open_boundary
 from .counters import Counters
+from .options import RingOptions
 
-__all__ = ["Boundary", "Counters", "open_boundary"]
+__all__ = ["Boundary", "Counters", "RingOptions", "open_boundary"]

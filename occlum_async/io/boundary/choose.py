@@ -9,8 +9,8 @@ from ...sched.strand import Scheduler
 from .base import Boundary
 from .counters import EXIT_COST_MAX, make_counters
 from .ocall import OcallBoundary
-from .options import RingOptions
-from .uring import DEFAULT, UringBoundary
+from .options import DEFAULT, RingOptions
+from .uring import UringBoundary
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ def open_boundary(kind: str, scheduler: Scheduler, exit_cost: int = 0, ring: Rin
         raise ConfigError(f"unknown boundary {kind!r}", "use uring, ocall or auto")
     if not 0 <= exit_cost <= EXIT_COST_MAX:
         raise ConfigError(f"an exit can't cost {exit_cost} cycles", f"choose between 0 and {EXIT_COST_MAX}")
+    if kind == "ocall" and ring != DEFAULT:
+        raise ConfigError("plain calls use no io_uring to lay out", "leave the ring's options out, or use uring")
     counters = make_counters(exit_cost)
     if kind == "ocall":
         return OcallBoundary(scheduler, counters)

@@ -21,11 +21,11 @@ import os
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...abi.errors import SyscallError
-from ...abi.socket import AF_INET, AF_INET6, SOCKADDR_IN, SOCKADDR_IN6, family_of
+from ...abi.socket import AF_INET, AF_INET6, AF_NETLINK, SOCKADDR_IN, SOCKADDR_IN6, family_of
 from .calls import HostCalls
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 SEND_MAX = 1 << 20
 PIECES_MAX = 64
 OPTION_MAX = 256
+NETLINK_MAX = 64 << 10  # bytes of one datagram of rtnetlink's
 # Seconds that a connect may take: longer than the 127 of Linux' default, and not as long as an attacker likes.
 CONNECT_MAX = 300.0
 MSG_ZEROCOPY = 0x4000000
@@ -88,6 +89,13 @@ def _get_option(fd: int, level: int, name: int, room: int) -> tuple[bytes, int]:
     size = ctypes.c_uint32(room)
     _libc_call("getsockopt", fd, level, name, buffer, ctypes.byref(size))
     return buffer.raw[: min(size.value, room)], size.value
+
+
+def _receive_now(fd: int, room: int) -> bytes:
+    """What waits at a socket, as much of it as there is room for; EAGAIN when nothing does."""
+    buffer = ctypes.create_string_buffer(room)
+    count = _libc_call("recv", fd, buffer, ctypes.c_size_t(room), int(socket.MSG_DONTWAIT))
+    return buffer.raw[: min(count, room)]
 
 
 def valid_address(address: bytes) -> bool:
@@ -172,6 +180,21 @@ class HostNetwork(ABC):
         self.calls.check_count("sendto", count, len(data))
         self.counters.bytes_out += count
         return count
+
+    def ask_routes(self, request: bytes) -> Iterator[bytes]:
+        """Put a question to rtnetlink(7); the datagrams of the answer, which the host has ready at once."""
+        fd = self.socket(AF_NETLINK, socket.SOCK_RAW)
+        try:
+            self.send_datagram(fd, request)
+            while True:
+                answer = self.calls.call("recv", _receive_now, fd, NETLINK_MAX)
+                self.counters.bytes_in += len(answer)
+                yield answer
+        except SyscallError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+        finally:
+            self.close(fd)
 
     # -- operations ------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from ...errors import ConfigError
 # Name: (least, most). Each receive buffer is 66 KiB, each entry of a completion queue 16 bytes of the host's memory.
 LIMITS = {
     "rings": (1, 16),
-    "entries": (1, 32768),
+    "entries": (2, 32768),
     "completions": (2, 65536),
     "buffers": (1, 4096),
     "poll": (0, 60000),
@@ -51,6 +51,9 @@ class RingOptions:
     def shared(self) -> bool:
         """Whether files and sockets use the same ring."""
         return self.rings == 1 and not self.poll
+
+
+DEFAULT = RingOptions()
 
 
 def parse_ring_options(text: str) -> RingOptions:

@@ -22,7 +22,7 @@ from ...sched.strand import Scheduler
 from .base import MAX_TRANSFER, STREAM, Boundary
 from .calls import RESOLVE_CONFINED
 from .counters import Counters
-from .options import RingOptions
+from .options import DEFAULT, RingOptions
 from .ring import Ring
 from .uring_network import UringNetwork
 
@@ -37,7 +37,6 @@ SMALL_WRITE = 64 * 1024
 # openat2(2) resolves from the cache alone, and so without a worker thread, only without these.
 CREATING = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)
 
-DEFAULT = RingOptions()
 _CURRENT_POSITION = (1 << 64) - 1
 
 

@@ -15,8 +15,7 @@ import pytest
 from occlum_async.errors import HostUnsupported
 from occlum_async.io.boundary import Boundary, open_boundary
 from occlum_async.io.boundary.network import Datagram, reset_on_close
-from occlum_async.io.boundary.options import RingOptions
-from occlum_async.io.boundary.uring import DEFAULT
+from occlum_async.io.boundary.options import DEFAULT, RingOptions
 from occlum_async.sched.strand import Scheduler
 
 
