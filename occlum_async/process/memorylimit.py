@@ -28,6 +28,10 @@ MAX_INTERVAL = 1.0
 MAX_SHARE = 0.01  # of a core that looking may cost
 FILL_RATE = 4 << 30  # bytes a second: about what two cores write to fresh pages
 OOM_ADJUST_RANGE = 1000
+# What files leave to programs, as parts of the limit: so much always, and what programs have, up to so much. Thus files
+# come to their end (ENOSPC) before a program must die for them.
+SPARE = 32
+MAX_LEFT = 4
 
 
 class MemoryWatch:
@@ -43,7 +47,7 @@ class MemoryWatch:
         self._task.cancel()
 
     async def _run(self) -> None:
-        pause = INTERVAL
+        pause = 0.0
         while True:
             await asyncio.sleep(pause)
             before = time.monotonic()
@@ -59,6 +63,7 @@ class MemoryWatch:
         usage = [_private(sharers[0]) for sharers in spaces]
         shared = kernel.shared_memory.measure()
         room = limit - sum(usage) - self._held()
+        kernel.file_memory.pages = (limit - limit // SPARE - min(sum(usage), limit // MAX_LEFT)) // PAGE
         if kernel.supervisor is not None:
             kernel.shared_memory.collect(kernel.supervisor.hosts, room < 0)
             room = limit - sum(usage) - self._held()

@@ -10,7 +10,7 @@ from typing import Annotated
 from ..abi.errors import SyscallError
 from ..abi.marshal import Buffer, In, Int, Out, Pointer, Size, StructOut, UInt
 from ..abi.user import UserPointer
-from ..fs.credentials import CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_TTY_CONFIG
+from ..fs.credentials import CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYS_PTRACE, CAP_SYS_TTY_CONFIG
 from ..process.kernel import RELEASE, VERSION
 from ..process.thread import Thread
 from .table import syscall
@@ -22,6 +22,7 @@ GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE = 1, 2, 4
 RANDOM_CHUNK = 65536
 RANDOM_MAX = (1 << 25) - 1  # getrandom(2) gives at most so many bytes in one call
 ROBUST_LIST_SIZE = 24
+REBOOT_MAGIC, REBOOT_MAGIC2 = 0xFEE1DEAD, (672274793, 85072278, 369367448, 537993216)
 
 
 @syscall(63)
@@ -115,7 +116,10 @@ def syslog(thread: Thread, action: Int, buf: Pointer, size: Int) -> int:
 
 
 @syscall(169)
-def reboot(thread: Thread) -> None:
+def reboot(thread: Thread, magic: UInt, magic2: UInt, command: UInt) -> None:
+    """Refused to everybody: the machine is not the guests' to stop."""
+    if thread.credentials.capable(CAP_SYS_BOOT) and (magic != REBOOT_MAGIC or magic2 not in REBOOT_MAGIC2):
+        raise SyscallError(errno.EINVAL)
     raise SyscallError(errno.EPERM)
 
 

@@ -3,14 +3,15 @@
 
 int main(void) {
     begin();
-    errno = 0;
+    MUST(setpriority(PRIO_PROCESS, 0, 15));  // whoever started us may have been nice
     FACT(getpriority(PRIO_PROCESS, 0));
-    TRY(setpriority(PRIO_PROCESS, 0, 5));
+    TRY(setpriority(PRIO_PROCESS, 0, 16));
     FACT(getpriority(PRIO_PROCESS, 0));
-    TRY(nice(3));
+    TRY(nice(2));
     FACT(getpriority(PRIO_PROCESS, getpid()));
     TRY(setpriority(PRIO_PROCESS, 0, 100));
     FACT(getpriority(PRIO_PROCESS, 0));
+    TRY(setpriority(PRIO_PROCESS, 0, 18));
     TRY(getpriority(99, 0));
     TRY(getpriority(PRIO_PROCESS, 1 << 30));
     TRY(syscall(SYS_sched_getscheduler, 0));
