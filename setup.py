@@ -39,5 +39,10 @@ class BuildWithShim(build_py):
 
 setup(
     cmdclass={"build_py": BuildWithShim},
-    cffi_modules=["native/host/build_host.py:ffi", "native/host/build_uring.py:ffi"],
+    cffi_modules=[
+        "native/host/build_host.py:ffi",
+        "native/host/build_uring.py:ffi",
+        "native/host/build_blockmap.py:ffi",
+        "native/host/build_seal.py:ffi",
+    ],
 )

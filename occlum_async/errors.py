@@ -35,3 +35,7 @@ class ProgramNotFound(LibOSError):
 
 class ProgramNotExecutable(LibOSError):
     """The program is there, but it can't be executed (a shell's exit status 126)."""
+
+
+class DiskError(LibOSError):
+    """A disk can't be opened or made: it is none, it is damaged, an older state of it was offered, the key is wrong."""

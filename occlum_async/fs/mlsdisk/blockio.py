@@ -1,0 +1,145 @@
+"""Sealed blocks on a device: the lowest layer.
+
+Invariant: what leaves to the device is ciphertext, and what comes from it is used only after it has verified against
+an entry that is itself authentic (its parent's, up to the superblock).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from ...abi.errors import SyscallError
+from ..block.device import BLOCK, BlockDevice
+from .cipher import Cipher
+from .keys import Keys
+from .layout import ENTRY, ENTRY_SIZE
+from .native import place_runs, runs_of
+from .stats import Statistics
+from .workers import Workers
+
+# Fewer blocks than this are sealed in the event loop: to hand them over would take longer.
+HAND_OVER = 24
+# The most blocks of one request to the device.
+REQUEST = 256
+
+
+class SealedBlocks:
+    """Seals, writes, reads and opens blocks of one device."""
+
+    def __init__(
+        self, device: BlockDevice, keys: Keys, cipher: Cipher, workers: Workers, statistics: Statistics
+    ) -> None:
+        self.device = device
+        self.keys = keys
+        self.cipher = cipher
+        self.workers = workers
+        self.statistics = statistics
+
+    # -- sealing -----------------------------------------------------------------------
+
+    async def seal(
+        self, kind: int, addresses: Sequence[int], source: Any, positions: Sequence[int] | None, places: Sequence[int]
+    ) -> tuple[bytearray, bytearray]:
+        """The ciphertext of the blocks and their entries. ``source`` must not change before the call returns."""
+        count = len(addresses)
+        key, epoch, counter = self.keys.take(count)
+        sealed, entries = bytearray(count * BLOCK), bytearray(count * ENTRY_SIZE)
+        if count < HAND_OVER:
+            self.cipher.seal_blocks(
+                key, epoch, counter, kind, addresses, source, positions, places, sealed, entries
+            )
+            return sealed, entries
+        views = memoryview(addresses), memoryview(source), memoryview(places), memoryview(sealed), memoryview(entries)
+        jobs = [
+            partial(self._seal_part, key, epoch, counter, kind, views, positions, start, end)
+            for start, end in self._parts(count)
+        ]
+        await self.workers.run(jobs)
+        return sealed, entries
+
+    def _parts(self, count: int) -> list[tuple[int, int]]:
+        step = max(HAND_OVER, -(-count // self.workers.parallel))
+        return [(start, min(count, start + step)) for start in range(0, count, step)]
+
+    def _seal_part(
+        self, key: Any, epoch: int, counter: int, kind: int, views: tuple[memoryview, ...], positions: Any,
+        start: int, end: int,
+    ) -> None:  # fmt: skip
+        addresses, source, places, sealed, entries = views
+        if positions is None:
+            source = source[start * BLOCK : end * BLOCK]
+        else:
+            positions = memoryview(positions)[start:end]
+        self.cipher.seal_blocks(
+            key, epoch, counter + start, kind, addresses[start:end], source, positions, places[start:end],
+            sealed[start * BLOCK : end * BLOCK], entries[start * ENTRY_SIZE : end * ENTRY_SIZE],
+        )  # fmt: skip
+
+    # -- the device ----------------------------------------------------------------------
+
+    async def write(self, places: Any, data: Any) -> None:
+        """Write ``data``, a block to each of ``places``."""
+        view = memoryview(data)
+        count = len(places)
+        runs = place_runs(places)
+        for number, start in enumerate(runs):
+            end = runs[number + 1] if number + 1 < len(runs) else count
+            for first in range(start, end, REQUEST):
+                last = min(end, first + REQUEST)
+                await self.device.write(places[first], view[first * BLOCK : last * BLOCK])
+        self.statistics.written += count
+        self.statistics.writes += len(runs)
+
+    async def flush(self) -> None:
+        """Make durable what was written."""
+        self.statistics.flushes += 1
+        await self.device.sync()
+
+    # -- reading ------------------------------------------------------------------------
+
+    async def read(self, kind: int, addresses: Any, entries: Any) -> tuple[bytearray, bytearray]:
+        """The blocks behind ``entries``, and for each of them whether it is damaged (1; it reads as zeros).
+
+        Holes are zeros. EIO when the device fails.
+        """
+        count = len(addresses)
+        target, bad = bytearray(count * BLOCK), bytearray(count)
+        runs = runs_of(entries, count)
+        views = memoryview(addresses), memoryview(entries), memoryview(target), memoryview(bad)
+        for number, start in enumerate(runs):
+            end = runs[number + 1] if number + 1 < len(runs) else count
+            place = ENTRY.unpack_from(entries, start * ENTRY_SIZE)[3]
+            if not place:
+                continue
+            sealed = await self.device.read(place, end - start)
+            if len(sealed) != (end - start) * BLOCK:
+                raise SyscallError(errno.EIO)
+            self.statistics.read += end - start
+            await self._open(kind, views, start, end, memoryview(sealed))
+        return target, bad
+
+    async def _open(
+        self, kind: int, views: tuple[memoryview, ...], start: int, end: int, sealed: memoryview
+    ) -> None:
+        if end - start < HAND_OVER:
+            self._open_part(kind, views, start, end, sealed)
+            return
+        jobs = [
+            partial(self._open_part, kind, views, start + first, start + last, sealed[first * BLOCK : last * BLOCK])
+            for first, last in self._parts(end - start)
+        ]
+        await self.workers.run(jobs)
+
+    def _open_part(self, kind: int, views: tuple[memoryview, ...], start: int, end: int, sealed: memoryview) -> None:
+        addresses, entries, target, bad = views
+        addresses, entries = addresses[start:end], entries[start * ENTRY_SIZE : end * ENTRY_SIZE]
+        target, answers = target[start * BLOCK : end * BLOCK], bytearray(b"\2" * (end - start))
+        while (index := answers.find(2)) >= 0:
+            epoch = ENTRY.unpack_from(entries, index * ENTRY_SIZE)[1]
+            self.cipher.open_blocks(self.keys.of(epoch), epoch, kind, addresses, entries, sealed, target, answers)
+        bad[start:end] = answers
+
+
