@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .procfs.net import links_of
 from .procfs.system import cpu_time
 from .synthetic import Folder, SyntheticFs
 
@@ -20,12 +21,10 @@ CACHES = (  # level, type, size, ways, sets
 )
 LINE_SIZE = 64
 PERIOD = 100000  # microseconds of cpu.max
-LOOPBACK = {
-    "address": "00:00:00:00:00:00", "addr_len": "6", "broadcast": "00:00:00:00:00:00", "carrier": "1",
-    "dev_id": "0x0", "flags": "0x9", "ifindex": "1", "iflink": "1", "mtu": "65536", "operstate": "unknown",
-    "tx_queue_len": "1000", "type": "772", "uevent": "INTERFACE=lo\nIFINDEX=1",
-}  # fmt: skip
 COUNTERS = ("bytes", "packets", "errors", "dropped")
+# Of an interface: IFF_LOWER_UP, the flags that sysfs shows, and the states of RFC 2863.
+IFF_LOWER_UP, FLAGS_SHOWN = 0x10000, 0xFFBF
+OPERSTATES = {1: "notpresent", 2: "down", 3: "lowerlayerdown", 4: "testing", 5: "dormant", 6: "up"}
 
 
 class SysFs(SyntheticFs):
@@ -41,7 +40,7 @@ class SysFs(SyntheticFs):
         fill_cpus(root.folder(b"devices/system/cpu"), kernel.config.cpus)
         fill_nodes(root.folder(b"devices/system/node"), kernel)
         fill_memory(root.folder(b"kernel/mm"))
-        fill_network(root)
+        fill_network(root, kernel)
         for empty in (b"block", b"bus", b"class/tty", b"dev/block", b"dev/char", b"firmware", b"fs/cgroup", b"module"):
             root.folder(empty)
 
@@ -144,15 +143,25 @@ def fill_memory(folder: Folder) -> None:
     folder.folder(b"hugepages")
 
 
-def fill_network(root: Folder) -> None:
-    """/sys/class/net: the loopback interface, in the place where virtual devices are."""
-    lo = root.folder(b"devices/virtual/net/lo")
-    for name, value in LOOPBACK.items():
-        lo.add(name.encode(), _line(value))
-    for direction in ("rx", "tx"):
-        for counter in COUNTERS:
-            lo.add(f"statistics/{direction}_{counter}".encode(), b"0\n")
-    root.add_link(b"class/net/lo", b"../../devices/virtual/net/lo")
+def fill_network(root: Folder, kernel: KernelView) -> None:
+    """/sys/class/net: the interfaces that were there at the start, in the place where virtual devices are."""
+    for link in links_of(kernel).links:
+        folder = root.folder(b"devices/virtual/net/" + link.name)
+        facts = {
+            "address": link.address.hex(":"), "addr_len": len(link.address), "broadcast": link.broadcast.hex(":"),
+            "carrier": int(bool(link.flags & IFF_LOWER_UP)), "dev_id": "0x0", "flags": hex(link.flags & FLAGS_SHOWN),
+            "ifindex": link.index, "iflink": link.index, "mtu": link.mtu,
+            "operstate": OPERSTATES.get(link.state, "unknown"), "tx_queue_len": link.queue_length, "type": link.kind,
+            "uevent": f"INTERFACE={link.name.decode('ascii', 'replace')}\nIFINDEX={link.index}",
+        }  # fmt: skip
+        for name, value in facts.items():
+            folder.add(name.encode(), _line(value))
+        rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped = link.counters[:8]
+        received, sent = (rx_bytes, rx_packets, rx_errors, rx_dropped), (tx_bytes, tx_packets, tx_errors, tx_dropped)
+        for direction, figures in (("rx", received), ("tx", sent)):
+            for counter, figure in zip(COUNTERS, figures, strict=True):
+                folder.add(f"statistics/{direction}_{counter}".encode(), _line(figure))
+        root.add_link(b"class/net/" + link.name, b"../../devices/virtual/net/" + link.name)
 
 
 def fill_cgroup(root: Folder, kernel: KernelView) -> None:

@@ -1,4 +1,4 @@
-"""/proc/net: the sockets and interfaces of the LibOS's own network, which is the loopback interface."""
+"""/proc/net: the sockets of the LibOS, and the interfaces that its programs see."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import Any
 
+from ...io.sockets.links import LOOPBACK_ALONE, Links
 from ..synthetic import Folder
 from .views import KernelView
 
@@ -17,17 +18,15 @@ INET6_HEAD = (
     "st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 )
 UNIX_HEAD = "Num       RefCount Protocol Flags    Type St Inode Path\n"
-DEV = (
+DEV_HEAD = (
     "Inter-|   Receive                                                |  Transmit\n"
     " face |bytes    packets errs drop fifo frame compressed multicast"
     "|bytes    packets errs drop fifo colls carrier compressed\n"
-    "    lo:       0       0    0    0    0     0          0         0"
-    "        0       0    0    0    0     0       0          0\n"
 )
 NETLINK = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n"
-ROUTE = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + "\n"
-IF_INET6 = "00000000000000000000000000000001 01 80 10 80       lo\n"
-IPV6_ROUTE = f"{1:032x} 80 {0:032x} 00 {0:032x} 00000100 00000002 00000000 80200001       lo\n"
+ROUTE_HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + "\n"
+LOOPBACK_ROUTE6 = f"{1:032x} 80 {0:032x} 00 {0:032x} 00000100 00000002 00000000 80200001       lo\n"
+RTF_UP, RTF_GATEWAY, RTF_HOST = 1, 2, 4
 SOCKSTAT = "sockets: used {used}\nTCP: inuse {tcp} orphan 0 tw 0 alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\n"
 SO_ACCEPTCON = 0x10000
 
@@ -42,16 +41,20 @@ def fill_net(folder: Folder, kernel: KernelView) -> None:
     for name, head in ((b"raw", INET_HEAD), (b"raw6", INET6_HEAD)):
         folder.add(name, head.encode() + b"\n")
     folder.add(b"unix", lambda: unix(kernel))
-    folder.add(b"dev", DEV.encode())
-    folder.add(b"route", ROUTE.encode())
-    folder.add(b"if_inet6", IF_INET6.encode())
-    folder.add(b"ipv6_route", IPV6_ROUTE.encode())
+    for name, show in ((b"dev", dev), (b"route", route), (b"if_inet6", if_inet6), (b"ipv6_route", ipv6_route)):
+        folder.add(name, lambda show=show: show(links_of(kernel)).encode())  # type: ignore[misc]
     folder.add(b"arp", b"IP address       HW type     Flags       HW address            Mask     Device\n")
     folder.add(b"netlink", NETLINK.encode())
     folder.add(b"packet", b"sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")
     folder.add(b"protocols", b"protocol  size sockets  memory press maxhdr  slab module\n")
     folder.add(b"sockstat", lambda: _sockstat(kernel))
     folder.add(b"wireless", b"")
+
+
+def links_of(kernel: KernelView) -> Links:
+    """The interfaces that programs see."""
+    links: Links = kernel.network.links() if kernel.network is not None else LOOPBACK_ALONE
+    return links
 
 
 def _table(kernel: KernelView, family: int, kind: int = 0) -> list[dict[str, Any]]:
@@ -93,6 +96,75 @@ def unix(kernel: KernelView) -> bytes:
         )
         text.append(line.encode() + (b" " + shown if shown else b"") + b"\n")
     return b"".join(text)
+
+
+def dev(links: Links) -> str:
+    """/proc/net/dev: what went over each interface."""
+    lines = [DEV_HEAD]
+    for link in links.links:
+        # struct rtnl_link_stats64 by its columns here; the errors of some kinds are summed, as Linux does.
+        (
+            rx_packets, tx_packets, rx_bytes, tx_bytes, rx_errors, tx_errors, rx_dropped, tx_dropped, multicast,
+            collisions, length, over, crc, frame, fifo, missed, aborted, carrier, tx_fifo, heartbeat, window,
+            rx_compressed, tx_compressed,
+        ) = link.counters  # fmt: skip
+        lines.append(
+            f"{link.name.decode('ascii', 'replace'):>6}: {rx_bytes:7d} {rx_packets:7d} {rx_errors:4d} "
+            f"{rx_dropped + missed:4d} {fifo:4d} {length + over + crc + frame:5d} {rx_compressed:10d} {multicast:9d} "
+            f"{tx_bytes:8d} {tx_packets:7d} {tx_errors:4d} {tx_dropped:4d} {tx_fifo:4d} {collisions:5d} "
+            f"{carrier + aborted + window + heartbeat:7d} {tx_compressed:10d}\n"
+        )
+    return "".join(lines)
+
+
+def _names(links: Links) -> dict[int, str]:
+    return {link.index: link.name.decode("ascii", "replace") for link in links.links}
+
+
+def _hex4(host: bytes) -> str:
+    return f"{int.from_bytes(host, 'little'):08X}"
+
+
+def route(links: Links) -> str:
+    """/proc/net/route: the IPv4 routes."""
+    names = _names(links)
+    lines = [ROUTE_HEAD]
+    for one in links.routes:
+        if len(one.host) == 4:
+            flags = RTF_UP | (RTF_GATEWAY if one.gateway else 0) | (RTF_HOST if one.prefix == 32 else 0)
+            mask = ((1 << 32) - (1 << 32 - one.prefix)).to_bytes(4, "big")
+            text = (
+                f"{names[one.link]}\t{_hex4(one.host)}\t{_hex4(one.gateway)}\t{flags:04X}\t0\t0\t{one.metric}\t"
+                f"{_hex4(mask)}\t0\t0\t0"
+            )
+            lines.append(text.ljust(127) + "\n")
+    return "".join(lines)
+
+
+def if_inet6(links: Links) -> str:
+    """/proc/net/if_inet6: the IPv6 addresses. A scope is told in the number that it has in the kernel."""
+    names = _names(links)
+    scopes = {254: 0x10, 253: 0x20}
+    return "".join(
+        f"{one.host.hex()} {one.link:02x} {one.prefix:02x} {scopes.get(one.scope, 0):02x} {one.flags & 0xFF:02x} "
+        f"{names[one.link]:>8}\n"
+        for one in links.addresses
+        if len(one.host) == 16
+    )
+
+
+def ipv6_route(links: Links) -> str:
+    """/proc/net/ipv6_route: the IPv6 routes, and the one to oneself."""
+    names = _names(links)
+    lines = []
+    for one in links.routes:
+        if len(one.host) == 16:
+            flags = RTF_UP | (RTF_GATEWAY if one.gateway else 0) | (RTF_HOST if one.prefix == 128 else 0)
+            lines.append(
+                f"{one.host.hex()} {one.prefix:02x} {0:032x} 00 {one.gateway.hex() or '0' * 32} {one.metric:08x} "
+                f"00000001 00000000 {flags:08x} {names[one.link]:>8}\n"
+            )
+    return "".join(lines) + LOOPBACK_ROUTE6
 
 
 def _sockstat(kernel: KernelView) -> bytes:

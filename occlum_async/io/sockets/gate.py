@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from ...abi.errors import SyscallError
 from ...abi.socket import InetAddress, decode_inet
 from ..boundary.network import HostNetwork, Pending, reset_on_close
+from .hostoptions import pass_options
 from .tcp import TcpSocket
-from .wire import Wire, pass_options
+from .wire import Wire
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
@@ -29,17 +30,19 @@ Local = Callable[[int], InetAddress]
 class Gate:
     """Owns the host's listening descriptor ``fd``.
 
-    While no listener inside has room nothing is taken from the host's queue.
+    While no listener inside has room nothing is taken from the host's queue. ``inherits``: the options of the
+    listener are set on ``fd``, from which the host's connections have them.
     """
 
     def __init__(
         self, stack: NetworkStack, network: HostNetwork, fd: int, find: Find, local: Local,
-        admits: Callable[[InetAddress], bool],
+        admits: Callable[[InetAddress], bool], inherits: bool = False,
     ) -> None:  # fmt: skip
         self.stack = stack
         self.network = network
         self.fd = fd
         self._find, self._local, self._admits = find, local, admits
+        self._inherits = inherits
         self._accepting: Pending | None = None
         self._waiting: deque[tuple[int, InetAddress]] = deque()
         self._closing = False
@@ -107,7 +110,8 @@ class Gate:
             self.network.close(fd)
             return True
         child = listener.child(local, peer)
-        pass_options(self.network, fd, child.options)
+        if not self._inherits:
+            pass_options(self.network, fd, child)
         Wire(self.stack, self.network, fd, child.family).attach(child)
         listener.enqueue_connection(child)
         return True

@@ -22,18 +22,22 @@ from ...abi.socket import (
 from ..boundary.network import HostNetwork, Pending
 from .datagrams import Datagrams, serve
 from .gate import Gate
-from .inet import IPV6_V6ONLY
+from .hostlinks import host_links
+from .hostoptions import pass_option, pass_options, passes
+from .ipoptions import IPV6_V6ONLY
+from .links import Links
 from .policy import IN, OUT
 from .private import BACKLOG, WithWires
 from .tcp import TcpSocket
 from .udp import UdpSocket
-from .wire import Wire, pass_options
+from .wire import Wire
 
 if TYPE_CHECKING:
     from .inet import InetSocket
 
 OWN_SECONDS = 30.0  # how long it is believed whether an address is the host's
 OWN_MAX = 1024
+LINKS_SECONDS = 1.0  # how long the host's interfaces are taken to be the same
 ADMITTED_MAX = 4096  # destinations of datagrams that the policy is not asked about again
 UNSPECIFIED = AF_UNSPEC.to_bytes(2, "little") + bytes(14)
 
@@ -98,7 +102,6 @@ class HostAttempt:
             return
         try:
             self._fd, family = self.outside.descriptor(self.socket, self.destination)
-            pass_options(self.network, self._fd, self.socket.options)
             address = encode_inet(self.destination, family)
             self._connecting = self.network.connect(self._fd, address, self._connected)
         except SyscallError as error:
@@ -129,6 +132,7 @@ class HostSide(WithWires):
         self._claims: dict[InetSocket, Claim | Datagrams] = {}
         self._own: dict[bytes, tuple[bool, float]] = {}
         self._admitted: set[tuple[bytes, int]] = set()
+        self._links: tuple[Links, float] | None = None
 
     def owns(self, host: bytes) -> bool:
         """An address is the host's own when it can be bound there."""
@@ -158,6 +162,12 @@ class HostSide(WithWires):
             self.network.close(fd)
         return True
 
+    def links(self) -> Links:
+        now = self.stack.scheduler.loop.time()
+        if self._links is None or now >= self._links[1]:
+            self._links = host_links(self.network), now + LINKS_SECONDS
+        return self._links[0]
+
     def takes(self, socket: InetSocket, destination: InetAddress) -> bool:
         return True
 
@@ -186,14 +196,30 @@ class HostSide(WithWires):
         """A descriptor of the host with the options of ``socket`` that matter to binding."""
         network = self.network
         fd = network.socket(family, socket.type)
-        for name in (s.SO_REUSEADDR, s.SO_REUSEPORT, s.SO_BROADCAST):
+        for name in (s.SO_REUSEADDR, s.SO_REUSEPORT):
             if socket.option(name):
                 network.set_option(fd, s.SOL_SOCKET, name, INT.pack(1))
         if family == AF_INET6:
             network.set_option(fd, SOL_IPV6, IPV6_V6ONLY, INT.pack(socket.only6))
         if socket.type == SOCK_STREAM:
             network.set_option(fd, s.IPPROTO_TCP, s.TCP_NODELAY, INT.pack(1))
+        pass_options(network, fd, socket)
         return fd
+
+    def option_set(self, socket: InetSocket, level: int, name: int) -> None:
+        claim = self._claims.get(socket)
+        if claim is not None and passes(socket, level, name):
+            pass_option(self.network, claim.fd, socket, level, name)
+
+    def has_congestion(self, name: bytes) -> bool:
+        fd = self.network.socket(AF_INET, SOCK_STREAM)
+        try:
+            self.network.set_option(fd, s.IPPROTO_TCP, s.TCP_CONGESTION, name)
+        except SyscallError:
+            return False
+        finally:
+            self.network.close(fd)
+        return True
 
     def release(self, socket: InetSocket) -> None:
         claim = self._claims.pop(socket, None)
@@ -210,6 +236,7 @@ class HostSide(WithWires):
         claim.gate = Gate(
             self.stack, self.network, claim.fd, lambda peer: [socket] if socket.accepting() else [],
             lambda fd: decode_inet(self.network.name(fd)), self.admits_peer,
+            inherits=True,
         )  # fmt: skip
         claim.gate.open()
 

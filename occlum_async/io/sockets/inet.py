@@ -24,6 +24,27 @@ from ...abi.socket import (
     family_of,
 )
 from . import interface
+from .ipoptions import (
+    INTERFACES,
+    IP_ADD_MEMBERSHIP,
+    IP_DROP_MEMBERSHIP,
+    IP_FREEBIND,
+    IP_MTU,
+    IP_MULTICAST_IF,
+    IP_OPTIONS,
+    IP_TOS,
+    IPV6_JOIN_GROUP,
+    IPV6_LEAVE_GROUP,
+    IPV6_MTU,
+    IPV6_MULTICAST_IF,
+    IPV6_TCLASS,
+    IPV6_V6ONLY,
+    PRIVILEGED,
+    RULES,
+    SAME,
+    type_of_service,
+)
+from .options import integer
 from .ports import ANY4, ANY6, LOOPBACK4, LOOPBACK6, PortTable, is_any, is_loopback
 from .socket import Socket
 
@@ -33,36 +54,7 @@ if TYPE_CHECKING:
 CAP_NET_BIND_SERVICE = 10
 PRIVILEGED_PORTS = 1024
 
-IP_TOS, IP_TTL, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER = 1, 2, 6, 8, 10
-IP_RECVERR, IP_RECVTTL, IP_RECVTOS = 11, 12, 13
-IP_MTU, IP_FREEBIND, IP_TRANSPARENT, IP_RECVORIGDSTADDR, IP_MINTTL, IP_BIND_ADDRESS_NO_PORT = 14, 15, 19, 20, 21, 24
-IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP, IP_MULTICAST_ALL, IP_UNICAST_IF = 32, 33, 34, 49, 50
-IP_LOCAL_PORT_RANGE, IP_RETOPTS, IP_HDRINCL = 51, 7, 3
-IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP = 35, 36
-IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP = 20, 21
-IPV6_UNICAST_HOPS, IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP = 16, 17, 18, 19
-IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR, IPV6_V6ONLY = 23, 24, 25, 26
-IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT = 49, 50, 51, 52
-IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_FREEBIND, IPV6_ADDR_PREFERENCES, IPV6_DONTFRAG = 66, 67, 78, 72, 62
-
-# Options that are stored and given back, with the value that they have from the start.
-STORED: dict[tuple[int, int], int] = {
-    (SOL_IP, IP_TOS): 0, (SOL_IP, IP_TTL): 64, (SOL_IP, IP_RECVOPTS): 0, (SOL_IP, IP_PKTINFO): 0,
-    (SOL_IP, IP_MTU_DISCOVER): 1, (SOL_IP, IP_RECVERR): 0, (SOL_IP, IP_RECVTTL): 0, (SOL_IP, IP_RECVTOS): 0,
-    (SOL_IP, IP_FREEBIND): 0, (SOL_IP, IP_RECVORIGDSTADDR): 0, (SOL_IP, IP_MINTTL): 0, (SOL_IP, IP_RETOPTS): 0,
-    (SOL_IP, IP_BIND_ADDRESS_NO_PORT): 0, (SOL_IP, IP_MULTICAST_TTL): 1, (SOL_IP, IP_MULTICAST_LOOP): 1,
-    (SOL_IP, IP_MULTICAST_ALL): 1, (SOL_IP, IP_UNICAST_IF): 0, (SOL_IP, IP_LOCAL_PORT_RANGE): 0,
-    (SOL_IPV6, IPV6_UNICAST_HOPS): 64, (SOL_IPV6, IPV6_MULTICAST_IF): 0, (SOL_IPV6, IPV6_MULTICAST_HOPS): 1,
-    (SOL_IPV6, IPV6_MULTICAST_LOOP): 1, (SOL_IPV6, IPV6_MTU_DISCOVER): 1, (SOL_IPV6, IPV6_RECVERR): 0,
-    (SOL_IPV6, IPV6_V6ONLY): 0, (SOL_IPV6, IPV6_RECVPKTINFO): 0, (SOL_IPV6, IPV6_RECVHOPLIMIT): 0,
-    (SOL_IPV6, IPV6_RECVTCLASS): 0, (SOL_IPV6, IPV6_TCLASS): 0, (SOL_IPV6, IPV6_FREEBIND): 0,
-    (SOL_IPV6, IPV6_ADDR_PREFERENCES): 2, (SOL_IPV6, IPV6_DONTFRAG): 0,
-}  # fmt: skip
-# For these -1 stands for the default.
-DEFAULTED = frozenset(((SOL_IP, IP_TTL), (SOL_IP, IP_MULTICAST_TTL), (SOL_IPV6, IPV6_UNICAST_HOPS),
-                       (SOL_IPV6, IPV6_MULTICAST_HOPS)))  # fmt: skip
-BYTE_RANGE = frozenset(((SOL_IP, IP_TTL), (SOL_IP, IP_MULTICAST_TTL), (SOL_IP, IP_MINTTL),
-                        (SOL_IPV6, IPV6_UNICAST_HOPS), (SOL_IPV6, IPV6_MULTICAST_HOPS)))  # fmt: skip
+IPV6_MTU_MIN = 1280
 MEMBERSHIPS_LIMIT = 20  # net.ipv4.igmp_max_memberships
 
 
@@ -161,7 +153,7 @@ class InetSocket(Socket):
             await self.stack.outside.admit_bind(self, address)
 
     def _may_bind(self, host: bytes) -> bool:
-        if self.option(IP_FREEBIND, SOL_IP) or self.option(IPV6_FREEBIND, SOL_IPV6):
+        if self.option(IP_FREEBIND, SOL_IP):
             return True
         return is_any(host) or self.stack.is_own(host) or (self.type == SOCK_DGRAM and is_multicast(host))
 
@@ -193,7 +185,7 @@ class InetSocket(Socket):
                 source = LOOPBACK4 if len(host) == 4 else LOOPBACK6
         elif self.stack.is_own(host):
             source = host if is_any(source) else source
-        elif not self.stack.outside.takes(self, destination):
+        elif self.device or not self.stack.outside.takes(self, destination):
             raise SyscallError(errno.ENETUNREACH)
         return destination, source
 
@@ -222,38 +214,80 @@ class InetSocket(Socket):
             raise SyscallError(errno.ENOPROTOOPT)
         if (level, name) in MEMBERSHIP:
             self._change_membership(level, name, value)
-            return
-        if (level, name) == (SOL_IP, IP_MULTICAST_IF):
-            return  # there is one interface
-        if (level, name) not in STORED:
+        elif (level, name) == (SOL_IP, IP_MULTICAST_IF):
+            self._set_multicast_interface(value)
+        elif (level, name) == (SOL_IP, IP_OPTIONS):
+            if any(value):
+                raise SyscallError(errno.EPERM)  # source routes and the like: no container may
+        elif level == SOL_IP and 0 < len(value) < INT.size:
+            self._set_number(level, name, value[0])  # IP takes a single byte as well
+        else:
+            self._set_number(level, name, integer(value))
+
+    def _set_number(self, level: int, name: int, number: int) -> None:
+        key = SAME.get((level, name), (level, name))
+        stream = self.type != SOCK_DGRAM
+        if key in PRIVILEGED:
+            if number:
+                raise SyscallError(errno.EPERM)
+        elif key in INTERFACES:
+            index = int.from_bytes(INT.pack(number), "big") if level == SOL_IP else number
+            if index not in (0, interface.INDEX):
+                raise SyscallError(errno.EADDRNOTAVAIL if name != IPV6_MULTICAST_IF else errno.ENODEV)
+        elif key == (SOL_IPV6, IPV6_MTU):
+            if number and number < IPV6_MTU_MIN:
+                raise SyscallError(errno.EINVAL)
+        elif key not in RULES:
             raise SyscallError(errno.ENOPROTOOPT)
-        if (level, name) == (SOL_IPV6, IPV6_V6ONLY) and self.name.port:
-            raise SyscallError(errno.EINVAL)
-        if level == SOL_IP and 0 < len(value) < INT.size:
-            number = value[0]  # IP takes a single byte as well
-        elif len(value) < INT.size:
+        elif stream and RULES[key].kind == SOCK_DGRAM:
+            raise SyscallError(errno.EINVAL if level == SOL_IP else errno.ENOPROTOOPT)
+        elif key == (SOL_IPV6, IPV6_V6ONLY) and self.name.port:
             raise SyscallError(errno.EINVAL)
         else:
-            (number,) = INT.unpack_from(value)
-        if number == -1 and (level, name) in DEFAULTED:
-            number = STORED[level, name]
-        if (level, name) in BYTE_RANGE and not (0 <= number <= 255 and (number or name != IP_TTL)):
-            raise SyscallError(errno.EINVAL)
+            number = RULES[key].accept(number)
+            if key in ((SOL_IP, IP_TOS), (SOL_IPV6, IPV6_TCLASS)):
+                number = type_of_service(number, stream)
+        self.store_option(*key, number)
+
+    def store_option(self, level: int, name: int, number: int) -> None:
+        """An option has a new value that was found good."""
         self.options[level, name] = number
         self.option_set(level, name)
 
+    def option_set(self, level: int, name: int) -> None:
+        self.stack.outside.option_set(self, level, name)
+
     def get_option(self, level: int, name: int, size: int) -> bytes:
+        if level == SOL_IPV6 and self.family == AF_INET:
+            raise SyscallError(errno.EOPNOTSUPP)
+        if (level, name) == (SOL_IP, IP_OPTIONS):
+            return b""
         if (level, name) == (SOL_IP, IP_MULTICAST_IF):
             return bytes(4)
         if (level, name) in ((SOL_IP, IP_MTU), (SOL_IPV6, IPV6_MTU)):
             if self.destination is None:
                 raise SyscallError(errno.ENOTCONN)
-            return INT.pack(interface.MTU)
-        if (level, name) not in STORED or (level == SOL_IPV6 and self.family == AF_INET):
-            raise SyscallError(errno.ENOPROTOOPT)
-        return INT.pack(self.options.get((level, name), STORED[level, name]))
+            return self.stack.outside.get_option(self, level, name) or INT.pack(interface.MTU)
+        key = SAME.get((level, name), (level, name))
+        if key in RULES:
+            return INT.pack(self.options.get(key, RULES[key].default))
+        if key in PRIVILEGED or key in INTERFACES:
+            return INT.pack(self.options.get(key, 0))
+        raise SyscallError(errno.ENOPROTOOPT)
+
+    def _set_multicast_interface(self, value: bytes) -> None:
+        """``struct in_addr`` or ``struct ip_mreqn``, which names the interface at its end: there is lo alone."""
+        if self.type != SOCK_DGRAM or len(value) < INT.size:
+            raise SyscallError(errno.EINVAL)
+        host, index = (value[4:8], value[8:12]) if len(value) >= 12 else (value[:4], bytes(4))
+        if any(index) and int.from_bytes(index, "little") != interface.INDEX:
+            raise SyscallError(errno.EADDRNOTAVAIL)
+        if any(host) and not self.stack.is_own(host):
+            raise SyscallError(errno.EADDRNOTAVAIL)
 
     def _change_membership(self, level: int, name: int, value: bytes) -> None:
+        if self.type != SOCK_DGRAM:
+            raise SyscallError(errno.EPROTO)
         if len(value) < (8 if level == SOL_IP else 20):
             raise SyscallError(errno.EINVAL)
         group = value[:4] if level == SOL_IP else value[:16]

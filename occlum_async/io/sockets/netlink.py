@@ -1,4 +1,5 @@
-"""AF_NETLINK, as far as programs need it to learn of the network: rtnetlink's questions about ``lo``.
+"""AF_NETLINK, as far as programs need it to learn of the network: rtnetlink's questions about interfaces,
+addresses and routes.
 
 See netlink(7) and rtnetlink(7). Requests that would change something are refused with EPERM.
 """
@@ -6,7 +7,7 @@ See netlink(7) and rtnetlink(7). Requests that would change something are refuse
 from __future__ import annotations
 
 import errno
-import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
@@ -23,27 +24,21 @@ from ...abi.socket import (
 )
 from ..file import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from . import interface
+from . import rtnetlink as rt
+from .links import Link, Links, Route
 from .records import RecordSocket
 from .socket import Ancillary, Chunk
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
 
-HEADER = struct.Struct("<IHHII")  # length, type, flags, sequence, port
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x2, 0x4, 0x300
-RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH = 16, 18, 20, 22, 26, 30
-RTM_BASE, RTM_MAX = 16, 119
-
 QUEUE_LIMIT = 64  # answers that wait to be read
 REQUEST_MAX = 65536  # bytes
+ANSWER_SIZE = 3584  # bytes that one datagram of a long answer has at most: programs read into a page
 OVERHEAD = 768
-
-IFLA_ADDRESS, IFLA_BROADCAST, IFLA_IFNAME, IFLA_MTU, IFLA_QDISC, IFLA_TXQLEN, IFLA_OPERSTATE = 1, 2, 3, 4, 6, 13, 16
-IFLA_LINKMODE, IFLA_GROUP, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 17, 27, 31, 32
-IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_CACHEINFO, IFA_FLAGS = 1, 2, 3, 6, 8
-IFA_F_PERMANENT, SCOPE_HOST = 0x80, 254
-FOREVER = 0xFFFFFFFF
+RTN_LOCAL = 2
+FAMILIES = {4: AF_INET, 16: AF_INET6}
+PORTS_TOP = 0xFFFFFFFF - 4096
 
 
 class NetlinkSocket(RecordSocket):
@@ -84,7 +79,7 @@ class NetlinkSocket(RecordSocket):
             return
         port = self.stack.identify().pid or 1
         if port in self.stack.netlink_ports:
-            port = next(one for one in range(FOREVER - 4096, 0, -1) if one not in self.stack.netlink_ports)
+            port = next(one for one in range(PORTS_TOP, 0, -1) if one not in self.stack.netlink_ports)
         self._claim(port)
 
     def _claim(self, port: int) -> None:
@@ -118,50 +113,76 @@ class NetlinkSocket(RecordSocket):
         return len(data)
 
     def _handle(self, data: bytes) -> None:
-        at = 0
-        while at + HEADER.size <= len(data):
-            length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
-            if length < HEADER.size or at + length > len(data):
-                return
-            if flags & NLM_F_REQUEST and kind >= RTM_BASE:
-                self._request(kind, flags, sequence, data[at : at + length])
-            elif flags & NLM_F_ACK:
-                self._error(0, sequence, data[at : at + HEADER.size])
-            at += (length + 3) & ~3
+        for kind, flags, sequence, request in rt.messages(data):
+            if flags & rt.NLM_F_REQUEST and kind >= rt.RTM_BASE:
+                self._request(kind, flags, sequence, request)
+            elif flags & rt.NLM_F_ACK:
+                self._error(0, sequence, request[: rt.HEADER.size])
 
     def _request(self, kind: int, flags: int, sequence: int, request: bytes) -> None:
-        head = request[: HEADER.size]
-        family = request[HEADER.size] if len(request) > HEADER.size else 0
-        dump = flags & NLM_F_DUMP
-        if kind > RTM_MAX:
+        head = request[: rt.HEADER.size]
+        if kind > rt.RTM_MAX:
             self._error(errno.EOPNOTSUPP, sequence, head)
         elif kind & 3 != 2:
             self._error(errno.EPERM, sequence, head)
-        elif kind == RTM_GETLINK and not dump:
-            if _names_other_link(request):
-                self._error(errno.ENODEV, sequence, head)
-            else:
-                self._answer(self._message(RTM_NEWLINK, 0, sequence, _link()))
-                if flags & NLM_F_ACK:
-                    self._error(0, sequence, head)
-        elif kind in (RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE, RTM_GETNEIGH) and dump:
-            answers = [_link()] if kind == RTM_GETLINK else _addresses(family) if kind == RTM_GETADDR else []
-            reply = kind - 2  # RTM_GETx is RTM_NEWx + 2
-            data = b"".join(self._message(reply, NLM_F_MULTI, sequence, body) for body in answers)
-            if data:
-                self._answer(data)
-            self._answer(self._message(NLMSG_DONE, NLM_F_MULTI, sequence, INT.pack(0)))
-        elif kind == RTM_GETROUTE:
-            self._error(errno.ENETUNREACH, sequence, head)
+        elif flags & rt.NLM_F_DUMP and kind in (rt.RTM_GETLINK, rt.RTM_GETADDR, rt.RTM_GETROUTE, rt.RTM_GETNEIGH):
+            family = request[rt.HEADER.size] if len(request) > rt.HEADER.size else 0
+            self._dump(kind, sequence, _objects(self.stack.links(), kind, family))
         else:
-            self._error(errno.EOPNOTSUPP, sequence, head)
+            self._single(kind, flags, sequence, request)
+
+    def _dump(self, kind: int, sequence: int, bodies: list[bytes]) -> None:
+        data = b""
+        for body in bodies:
+            message = self._message(kind - 2, rt.NLM_F_MULTI, sequence, body)  # RTM_GETx is RTM_NEWx + 2
+            if data and len(data) + len(message) > ANSWER_SIZE:
+                self._answer(data)
+                data = b""
+            data += message
+        if data:
+            self._answer(data)
+        self._answer(self._message(rt.NLMSG_DONE, rt.NLM_F_MULTI, sequence, INT.pack(0)))
+
+    def _single(self, kind: int, flags: int, sequence: int, request: bytes) -> None:
+        """A question about one object."""
+        head = request[: rt.HEADER.size]
+        links = self.stack.links()
+        if kind == rt.RTM_GETLINK:
+            link, error = _link_meant(links, request), errno.ENODEV
+            body = None if link is None else rt.encode_link(link)
+        elif kind == rt.RTM_GETROUTE:
+            body, error = self._route(links, request), errno.ENETUNREACH
+        else:
+            body, error = None, errno.EOPNOTSUPP
+        if body is None:
+            self._error(error, sequence, head)
+            return
+        self._answer(self._message(kind - 2, 0, sequence, body))
+        if flags & rt.NLM_F_ACK:
+            self._error(0, sequence, head)
+
+    def _route(self, links: Links, request: bytes) -> bytes | None:
+        """The way to an address, as ``ip route get`` asks."""
+        host = rt.attributes(request, rt.HEADER.size + rt.RTMSG.size).get(rt.RTA_DST, b"")
+        if len(host) not in (4, 16):
+            return None
+        whole = len(host) * 8
+        if self.stack.is_own(host):
+            flags = rt.RTM_F_CLONED | rt.RTCF_LOCAL
+            found = Route(interface.INDEX, host, whole, source=host, kind=RTN_LOCAL, flags=flags)
+        else:
+            way = links.route_to(host)
+            if way is None:
+                return None
+            found = replace(way, host=host, prefix=whole, metric=0, protocol=0, scope=0, flags=rt.RTM_F_CLONED)
+        return rt.encode_route(found) + rt.attribute(rt.RTA_UID, INT.pack(self.stack.identify().uid))
 
     def _message(self, kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-        message = HEADER.pack(HEADER.size + len(body), kind, flags, sequence, self.port) + body
+        message = rt.HEADER.pack(rt.HEADER.size + len(body), kind, flags, sequence, self.port) + body
         return message + bytes(-len(message) % 4)
 
     def _error(self, number: int, sequence: int, request_head: bytes) -> None:
-        self._answer(self._message(NLMSG_ERROR, 0, sequence, INT.pack(-number) + request_head))
+        self._answer(self._message(rt.NLMSG_ERROR, 0, sequence, INT.pack(-number) + request_head))
 
     def _answer(self, data: bytes) -> None:
         if len(self.inbox) >= QUEUE_LIMIT:
@@ -202,57 +223,23 @@ class NetlinkSocket(RecordSocket):
         return INT.pack(int(self.option(name, level) != 0))
 
 
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("<HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+def _objects(links: Links, kind: int, family: int) -> list[bytes]:
+    """All objects of a kind, of the family (0: of all)."""
+    if kind == rt.RTM_GETLINK:
+        return [rt.encode_link(link) for link in links.links]
+    if kind == rt.RTM_GETADDR:
+        return [rt.encode_address(one) for one in links.addresses if family in (0, one.family)]
+    if kind == rt.RTM_GETROUTE:
+        return [rt.encode_route(one) for one in links.routes if family in (0, FAMILIES[len(one.host)])]
+    return []
 
 
-def _link() -> bytes:
-    """``struct ifinfomsg`` of lo with its attributes."""
-    flags = interface.FLAGS | interface.IFF_LOWER_UP
-    return b"".join((
-        struct.pack("<BxHiII", 0, interface.ARPHRD_LOOPBACK, interface.INDEX, flags, 0),
-        _attribute(IFLA_IFNAME, interface.NAME + b"\0"),
-        _attribute(IFLA_TXQLEN, INT.pack(interface.QUEUE_LENGTH)),
-        _attribute(IFLA_OPERSTATE, b"\0"),
-        _attribute(IFLA_LINKMODE, b"\0"),
-        _attribute(IFLA_MTU, INT.pack(interface.MTU)),
-        _attribute(IFLA_GROUP, INT.pack(0)),
-        _attribute(IFLA_NUM_TX_QUEUES, INT.pack(1)),
-        _attribute(IFLA_NUM_RX_QUEUES, INT.pack(1)),
-        _attribute(IFLA_QDISC, b"noqueue\0"),
-        _attribute(IFLA_ADDRESS, bytes(6)),
-        _attribute(IFLA_BROADCAST, bytes(6)),
-    ))  # fmt: skip
-
-
-def _addresses(family: int) -> list[bytes]:
-    """``struct ifaddrmsg`` of lo's addresses of the family (0: of all)."""
-    cache = _attribute(IFA_CACHEINFO, struct.pack("<4I", FOREVER, FOREVER, 0, 0))
-    flags = _attribute(IFA_FLAGS, INT.pack(IFA_F_PERMANENT))
-    found = []
-    if family in (0, AF_INET):
-        head = struct.pack("<4BI", AF_INET, interface.PREFIX4, IFA_F_PERMANENT, SCOPE_HOST, interface.INDEX)
-        both = _attribute(IFA_ADDRESS, interface.ADDRESS4) + _attribute(IFA_LOCAL, interface.ADDRESS4)
-        found.append(head + both + _attribute(IFA_LABEL, interface.NAME + b"\0") + flags + cache)
-    if family in (0, AF_INET6):
-        head = struct.pack("<4BI", AF_INET6, interface.PREFIX6, IFA_F_PERMANENT, SCOPE_HOST, interface.INDEX)
-        found.append(head + _attribute(IFA_ADDRESS, interface.ADDRESS6) + cache + flags)
-    return found
-
-
-def _names_other_link(request: bytes) -> bool:
-    """Whether a request for one link means another one than lo."""
-    if len(request) < HEADER.size + 16:
-        return True
-    (index,) = struct.unpack_from("<i", request, HEADER.size + 4)
+def _link_meant(links: Links, request: bytes) -> Link | None:
+    """The interface that a request is about, by number or by name."""
+    if len(request) < rt.HEADER.size + rt.IFINFO.size:
+        return None
+    _, _, index, _, _ = rt.IFINFO.unpack_from(request, rt.HEADER.size)
     if index:
-        return bool(index != interface.INDEX)
-    at = HEADER.size + 16
-    while at + 4 <= len(request):
-        length, kind = struct.unpack_from("<HH", request, at)
-        if length < 4:
-            return True
-        if kind & 0x3FFF == IFLA_IFNAME:
-            return request[at + 4 : at + length].split(b"\0", 1)[0] != interface.NAME
-        at += (length + 3) & ~3
-    return True
+        return links.numbered(index)
+    name = rt.attributes(request, rt.HEADER.size + rt.IFINFO.size).get(rt.IFLA_IFNAME, b"")
+    return links.named(name.split(b"\0", 1)[0])

@@ -37,6 +37,8 @@ from ...abi.socket import (
     SO_ZEROCOPY,
     TIMEVAL,
 )
+from . import interface
+from .ipoptions import INT_MAX, INT_MIN
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
@@ -50,11 +52,15 @@ TIMEOUT_LIMIT = 10**9  # seconds; what is longer is for ever
 FLAGS = frozenset((
     s.SO_DEBUG, s.SO_REUSEADDR, s.SO_REUSEPORT, s.SO_DONTROUTE, s.SO_BROADCAST, s.SO_KEEPALIVE, s.SO_OOBINLINE,
     SO_NO_CHECK, s.SO_PASSCRED, SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL,
-    SO_LOCK_FILTER, SO_SELECT_ERR_QUEUE, SO_NOFCS, SO_ZEROCOPY, s.SO_PASSSEC,
+    SO_LOCK_FILTER, SO_SELECT_ERR_QUEUE, SO_NOFCS, s.SO_PASSSEC,
 ))  # fmt: skip
-# Options that are stored and given back as a number.
-NUMBERS = frozenset((s.SO_PRIORITY, s.SO_MARK, SO_TIMESTAMPING, SO_BUSY_POLL, SO_MAX_PACING_RATE, SO_BINDTOIFINDEX))
-PRIVILEGED = frozenset((s.SO_MARK, s.SO_DEBUG))
+# Options that are stored and given back as a number: the least one, the largest one, and the one from the start.
+NUMBERS = {
+    s.SO_PRIORITY: (INT_MIN, INT_MAX, 0), s.SO_MARK: (INT_MIN, INT_MAX, 0), SO_TIMESTAMPING: (0, 0x1FFFF, 0),
+    SO_BUSY_POLL: (0, INT_MAX, 0), SO_MAX_PACING_RATE: (INT_MIN, INT_MAX, -1), SO_ZEROCOPY: (0, 1, 0),
+}  # fmt: skip
+WIDE = frozenset((SO_TIMESTAMPING, SO_MAX_PACING_RATE))  # given back in 8 bytes where there is room
+PRIORITY_MAX = 6  # beyond it a privilege is needed
 
 TIMESTAMPS = (SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW)
 
@@ -91,6 +97,7 @@ class SocketOptions:
         self.low_water = 1
         self.linger: tuple[int, int] = (0, 0)
         self.peek_offset = -1
+        self.device = b""  # SO_BINDTODEVICE
         # Copies of flags that hot paths look at.
         self.pass_credentials = False
         self.inline_urgent = False
@@ -122,8 +129,9 @@ class SocketOptions:
     def _set_generic(self, name: int, value: bytes) -> None:
         if name in FLAGS or name in NUMBERS:
             number = integer(value)
-            if name in PRIVILEGED and number and not self.stack.identify().capable(CAP_NET_ADMIN):
-                raise SyscallError(errno.EPERM if name == s.SO_MARK else errno.EACCES)
+            self._check_privilege(name, number)
+            if name in NUMBERS and not NUMBERS[name][0] <= number <= NUMBERS[name][1]:
+                raise SyscallError(errno.EINVAL)
             self._set_flag(name, int(number != 0) if name in FLAGS else number)
         elif name in SETTERS:
             SETTERS[name](self, value)
@@ -131,6 +139,14 @@ class SocketOptions:
             return
         else:
             raise SyscallError(errno.ENOPROTOOPT)
+
+    def _check_privilege(self, name: int, number: int) -> None:
+        needed = (
+            name == s.SO_MARK or (name == s.SO_DEBUG and number != 0)
+            or (name == s.SO_PRIORITY and not 0 <= number <= PRIORITY_MAX)
+        )  # fmt: skip
+        if needed and not self.stack.identify().capable(CAP_NET_ADMIN):
+            raise SyscallError(errno.EACCES if name == s.SO_DEBUG else errno.EPERM)
 
     def _set_flag(self, name: int, number: int) -> None:
         if name in TIMESTAMPS and number:
@@ -149,11 +165,13 @@ class SocketOptions:
     def _set_send_limit(self, value: bytes) -> None:
         wanted = min(integer(value) & 0xFFFFFFFF, BUFFER_DEFAULT)
         self.send_limit = max(wanted * 2, SEND_MINIMUM)
+        self._set_flag(s.SO_SNDBUF, wanted)
         self.buffers_changed()
 
     def _set_receive_limit(self, value: bytes) -> None:
         wanted = min(integer(value) & 0xFFFFFFFF, BUFFER_DEFAULT)
         self.receive_limit = max(wanted * 2, RECEIVE_MINIMUM)
+        self._set_flag(s.SO_RCVBUF, wanted)
         self.buffers_changed()
 
     def _force_limit(self, value: bytes) -> None:
@@ -181,8 +199,17 @@ class SocketOptions:
         self.peek_offset = integer(value)
 
     def _set_device(self, value: bytes) -> None:
-        if value.split(b"\0", 1)[0] not in (b"", b"lo"):
-            raise SyscallError(errno.ENODEV)
+        """SO_BINDTODEVICE: to lo, or to nothing. A way around the host's routes is not given to anybody."""
+        name = value[: interface.IFNAMSIZ - 1].split(b"\0", 1)[0]
+        if name not in (b"", interface.NAME):
+            raise SyscallError(errno.EPERM if self.stack.links().named(name) else errno.ENODEV)
+        self.device = name
+
+    def _set_device_index(self, value: bytes) -> None:
+        index = integer(value)
+        if index not in (0, interface.INDEX):
+            raise SyscallError(errno.EPERM if self.stack.links().numbered(index) else errno.ENODEV)
+        self.device = interface.NAME if index else b""
 
     def _attach_filter(self, value: bytes) -> None:
         # A filter that was accepted and not applied would be a hole: programs fall back when refused.
@@ -203,8 +230,11 @@ class SocketOptions:
         raise SyscallError(errno.EOPNOTSUPP)
 
     def _get_generic(self, name: int, size: int) -> bytes:
-        if name in FLAGS or name in NUMBERS:
+        if name in FLAGS:
             return INT.pack(self.option(name))
+        if name in NUMBERS:
+            number = self.options.get((s.SOL_SOCKET, name), NUMBERS[name][2])
+            return number.to_bytes(8 if name in WIDE and size >= 8 else INT.size, "little", signed=True)
         getter = GETTERS.get(name)
         if getter is None:
             raise SyscallError(errno.ENOPROTOOPT)
@@ -256,6 +286,7 @@ SETTERS: dict[int, Callable[[SocketOptions, bytes], None]] = {
     s.SO_LINGER: SocketOptions._set_linger,
     SO_PEEK_OFF: SocketOptions._set_peek_offset,
     s.SO_BINDTODEVICE: SocketOptions._set_device,
+    SO_BINDTOIFINDEX: SocketOptions._set_device_index,
     26: SocketOptions._attach_filter,  # SO_ATTACH_FILTER
     27: SocketOptions._detach_filter,  # SO_DETACH_FILTER
 }
@@ -280,5 +311,6 @@ GETTERS: dict[int, Callable[[SocketOptions], int | bytes]] = {
     SO_COOKIE: lambda self: self.ino.to_bytes(8, "little"),
     SO_PEERNAME: lambda self: self.remote(),
     SO_MEMINFO: _meminfo,
-    s.SO_BINDTODEVICE: lambda self: b"",
+    s.SO_BINDTODEVICE: lambda self: self.device and self.device + b"\0",
+    SO_BINDTOIFINDEX: lambda self: interface.INDEX if self.device else 0,
 }

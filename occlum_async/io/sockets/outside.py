@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
 from ...abi.socket import InetAddress
+from .links import LOOPBACK_ALONE, Links
 
 if TYPE_CHECKING:
     from .inet import InetSocket
@@ -20,6 +21,10 @@ class Outside:
     def owns(self, host: bytes) -> bool:
         """Whether ``host``, which is not loopback, is an address of this machine."""
         return False
+
+    def links(self) -> Links:
+        """The network interfaces that programs see."""
+        return LOOPBACK_ALONE
 
     def takes(self, socket: InetSocket, destination: InetAddress) -> bool:
         """Whether what ``socket`` has for ``destination`` goes outside, given that nobody inside is there."""
@@ -53,6 +58,17 @@ class Outside:
     async def send(self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int) -> None:
         """Send a datagram outside."""
         raise SyscallError(errno.ENETUNREACH)
+
+    def option_set(self, socket: InetSocket, level: int, name: int) -> None:
+        """An option of a socket without a connection was set."""
+
+    def get_option(self, socket: InetSocket, level: int, name: int) -> bytes:
+        """What the host says of the option of a connection outside; b"" where it has nothing to say."""
+        return b""
+
+    def has_congestion(self, name: bytes) -> bool:
+        """Whether connections outside can have this algorithm of congestion control."""
+        return False
 
     async def drain(self) -> None:
         """The LibOS ends: let what was sent get out first, for a moment."""

@@ -14,6 +14,7 @@ from ...abi.socket import AF_INET, AF_INET6, INT, SOCK_DGRAM, SOCK_STREAM, InetA
 from ..boundary import Boundary
 from .datagrams import SLACK, Datagrams
 from .gate import Gate
+from .hostoptions import ASKED
 from .outside import Outside
 from .policy import FROM, Policy
 from .ports import LOOPBACK4, LOOPBACK6
@@ -52,6 +53,12 @@ class WithWires(Outside):
     def admits_peer(self, peer: InetAddress) -> bool:
         """Whether the policy lets a peer from outside connect."""
         return self.policy.allows(FROM, peer, "tcp")
+
+    def get_option(self, socket: InetSocket, level: int, name: int) -> bytes:
+        wire = socket.peer if isinstance(socket, TcpSocket) and socket.connected else None
+        if not isinstance(wire, Wire) or (level, name) not in ASKED:
+            return b""
+        return wire.ask(level, name)
 
     async def drain(self) -> None:
         deadline = self.stack.scheduler.loop.time() + DRAIN

@@ -102,5 +102,3 @@ class RecordSocket(Socket):
 
     def memory_info(self) -> tuple[int, int]:
         return sum(chunk.charge for chunk in self.inbox), self.sent
-
-

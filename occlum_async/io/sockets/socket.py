@@ -168,7 +168,7 @@ class Socket(SocketOptions, File):
         elif command == SIOCGSTAMP:
             raise SyscallError(errno.ENOENT)
         else:
-            return interface.ioctl(command, argument)
+            return interface.ioctl(self.stack.links(), command, argument)
         return 0
 
     def unread(self) -> int:

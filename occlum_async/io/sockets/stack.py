@@ -27,6 +27,7 @@ from ...abi.socket import (
 )
 from ...sched.strand import Scheduler
 from .flight import Flight
+from .links import Links
 from .netlink import NetlinkSocket
 from .outside import Outside
 from .ports import PortTable, is_loopback
@@ -91,6 +92,10 @@ class NetworkStack:
     def is_own(self, host: bytes) -> bool:
         """Whether ``host`` is an address of this LibOS."""
         return is_loopback(host) or self.outside.owns(host)
+
+    def links(self) -> Links:
+        """The network interfaces that programs see."""
+        return self.outside.links()
 
     def listeners(self, destination: InetAddress) -> list[TcpSocket]:
         """The sockets inside that listen there; several with SO_REUSEPORT."""

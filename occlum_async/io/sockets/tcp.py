@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import errno
-import socket as s
-import struct
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
-    INT,
     MSG_ERRQUEUE,
+    MSG_MORE,
     SHUT_BOTH,
     SHUT_RECEIVE,
     SHUT_SEND,
     SOCK_STREAM,
-    SOL_TCP,
     InetAddress,
 )
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
-from .inet import InetSocket
 from .ports import PortTable
 from .socket import Ancillary, Received
 from .stamps import stamp_messages
 from .stream import WRITABLE, ByteStream, Gathered
+from .tcpoptions import CLOSE, LISTEN, TcpOptions
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
 
 IPPROTO_TCP = 6
 SEND_INITIAL, SEND_GROWN, RECEIVE_DEFAULT = 16384, 2626560, 131072
-MSS_DEFAULT, MSS_LOOPBACK = 536, 65483
 
-ESTABLISHED, SYN_SENT, FIN_WAIT2, CLOSE, CLOSE_WAIT, LISTEN = 1, 2, 5, 7, 8, 10
-
-TCP_THIN_LINEAR, TCP_THIN_DUPACK, TCP_TIMESTAMP, TCP_SAVE_SYN, TCP_INQ = 16, 17, 24, 27, 36
-TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_ULP, TCP_TX_DELAY = 30, 34, 31, 37
-TCP_CONGESTION = b"cubic".ljust(16, b"\0")
-
-# Options that are stored and given back: the value from the start, the least and the largest one.
-INT_MAX = 0x7FFFFFFF
-STORED: dict[int, tuple[int, int, int]] = {
-    s.TCP_NODELAY: (0, 0, 1), s.TCP_CORK: (0, 0, 1), s.TCP_KEEPIDLE: (7200, 1, 32767),
-    s.TCP_KEEPINTVL: (75, 1, 32767), s.TCP_KEEPCNT: (9, 1, 127), s.TCP_SYNCNT: (6, 1, 127),
-    s.TCP_LINGER2: (60, -INT_MAX, INT_MAX), s.TCP_DEFER_ACCEPT: (0, -INT_MAX, INT_MAX),
-    s.TCP_WINDOW_CLAMP: (0, 0, INT_MAX), s.TCP_QUICKACK: (1, 0, 1), s.TCP_USER_TIMEOUT: (0, 0, INT_MAX),
-    s.TCP_FASTOPEN: (0, 0, INT_MAX), s.TCP_NOTSENT_LOWAT: (0, -INT_MAX - 1, INT_MAX),
-    TCP_THIN_LINEAR: (0, 0, 1), TCP_THIN_DUPACK: (0, 0, 1), TCP_TIMESTAMP: (0, 0, INT_MAX),
-    TCP_SAVE_SYN: (0, 0, 2), TCP_INQ: (0, 0, 1), TCP_FASTOPEN_CONNECT: (0, 0, 1),
-    TCP_FASTOPEN_NO_COOKIE: (0, 0, 1), TCP_TX_DELAY: (0, 0, INT_MAX),
-}  # fmt: skip
-BOOLEAN = frozenset(name for name, (_, _, high) in STORED.items() if high == 1)
+ESTABLISHED, SYN_SENT, FIN_WAIT2, CLOSE_WAIT = 1, 2, 5, 8
 
 
 class Attempt(Protocol):
@@ -87,7 +65,7 @@ class BacklogAttempt:
         return True
 
 
-class TcpSocket(InetSocket, ByteStream):
+class TcpSocket(TcpOptions, ByteStream):
     """A TCP socket. Invariant: ``pending`` is set while a connect waits for its end."""
 
     type = SOCK_STREAM
@@ -245,7 +223,7 @@ class TcpSocket(InetSocket, ByteStream):
         """The socket of a connection that this listener has got. It is nobody's peer yet."""
         child = TcpSocket(self.stack, self.family)
         child.creator = self.creator
-        child.options = dict(self.options)
+        child.options, child.congestion = dict(self.options), self.congestion
         child.send_limit, child.receive_limit = self.send_limit, self.receive_limit
         child.linger, child.low_water = self.linger, self.low_water
         child.inline_urgent, child.stamps = self.inline_urgent, self.stamps
@@ -329,7 +307,13 @@ class TcpSocket(InetSocket, ByteStream):
                 peer._reset(errno.ECONNRESET)
             self._reset(errno.EPIPE if self.finished else errno.ECONNRESET)
             return len(data)
-        return await super().send(data, flags, None, ancillary)
+        done = await super().send(data, flags, None, ancillary)
+        if flags & MSG_MORE and self.peer is not None:
+            self.peer.more_comes()
+        return done
+
+    def more_comes(self) -> None:
+        """The peer has sent with MSG_MORE: of interest to the end of a connection that is the host's."""
 
     def check_sendable(self, flags: int, done: int) -> TcpSocket | None:
         if not self.error and self.connected and not self.shut & SHUT_SEND:
@@ -379,60 +363,14 @@ class TcpSocket(InetSocket, ByteStream):
 
     # -- options ---------------------------------------------------------------
 
-    def set_option(self, level: int, name: int, value: bytes) -> None:
-        if level != SOL_TCP:
-            super().set_option(level, name, value)
-            return
-        if name == s.TCP_CONGESTION:
-            if value.split(b"\0", 1)[0] not in (b"cubic", b"reno"):
-                raise SyscallError(errno.ENOENT)
-            return
-        if name == TCP_ULP:
-            raise SyscallError(errno.ENOENT)
-        if len(value) < INT.size:
-            raise SyscallError(errno.EINVAL)
-        (number,) = INT.unpack_from(value)
-        if name == s.TCP_MAXSEG:
-            if number and not 88 <= number <= 32767:
-                raise SyscallError(errno.EINVAL)
-        elif name not in STORED:
-            raise SyscallError(errno.ENOPROTOOPT)
-        else:
-            _, low, high = STORED[name]
-            number = int(number != 0) if name in BOOLEAN else number
-            if not low <= number <= high:
-                raise SyscallError(errno.EINVAL)
-        self.options[SOL_TCP, name] = number
-        self.option_set(SOL_TCP, name)
-
-    def get_option(self, level: int, name: int, size: int) -> bytes:
-        if level != SOL_TCP:
-            return super().get_option(level, name, size)
-        if name == s.TCP_INFO:
-            return self.peer.info() if self.peer is not None and self.connected else self.info()
-        if name == s.TCP_CONGESTION:
-            return TCP_CONGESTION
-        if name == s.TCP_MAXSEG:
-            default = MSS_LOOPBACK if self.connected else MSS_DEFAULT
-            return INT.pack(self.option(name, SOL_TCP) or default)
-        if name not in STORED:
-            raise SyscallError(errno.ENOPROTOOPT)
-        return INT.pack(self.options.get((SOL_TCP, name), STORED[name][0]))
-
-    def info(self) -> bytes:
-        """``struct tcp_info``: what a loss-free connection without delay would report."""
-        mss = MSS_LOOPBACK if self.connected else MSS_DEFAULT
-        waiting, limit = (len(self.backlog), self.backlog_limit) if self.accepting() else (0, 0)
-        head = struct.pack("<8B", self.state, 0, 0, 0, 0, 7, 0x77, 0)
-        body = struct.pack(
-            "<24I", 201000, 40000, mss, mss, waiting, limit, 0, 0, 0, 0, 0, 0, 0, 65535, 65495, 20, 10,
-            INT_MAX, 10, mss, 3, 0, 65495, 0,
-        )  # fmt: skip
-        return (head + body).ljust(232, b"\0")
+    def waiting_connections(self) -> tuple[int, int]:
+        return (len(self.backlog), self.backlog_limit) if self.accepting() else (0, 0)
 
     def option_set(self, level: int, name: int) -> None:
         if self.peer is not None and self.connected:
             self.peer.peer_option_set(level, name)
+        else:
+            super().option_set(level, name)
 
     def peer_option_set(self, level: int, name: int) -> None:
         """An option of the peer was set: of interest to the end of a connection that is the host's."""
@@ -442,5 +380,3 @@ class TcpSocket(InetSocket, ByteStream):
         if state == CLOSE:
             return {}
         return {**super().table_row(), "state": state}
-
-

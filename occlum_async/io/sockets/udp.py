@@ -40,7 +40,8 @@ from ..file import (
     POLLWRBAND,
     POLLWRNORM,
 )
-from . import inet, interface
+from . import interface
+from . import ipoptions as ip
 from .inet import InetSocket, encoded_host, is_multicast
 from .ports import LOOPBACK4, LOOPBACK6, PortTable, is_any
 from .records import RecordSocket
@@ -54,8 +55,6 @@ IPPROTO_UDP = 17
 OVERHEAD = 768
 PAYLOAD_MAX4, PAYLOAD_MAX6 = 65507, 65527
 BROADCAST = b"\x7f\xff\xff\xff"
-UDP_CORK = 1
-HOPS = 64
 
 
 class UdpSocket(InetSocket, RecordSocket):
@@ -123,7 +122,7 @@ class UdpSocket(InetSocket, RecordSocket):
         if size + len(self._corked) > (PAYLOAD_MAX4 if self.family == AF_INET else PAYLOAD_MAX6):
             raise SyscallError(errno.EMSGSIZE)
         payload = self._corked + bytes(data)
-        if flags & MSG_MORE or self.option(UDP_CORK, SOL_UDP):
+        if flags & MSG_MORE or self.option(ip.UDP_CORK, SOL_UDP):
             self._corked = payload
             return size
         self._corked = b""
@@ -218,24 +217,24 @@ class UdpSocket(InetSocket, RecordSocket):
         """What IP_PKTINFO, IP_RECVTTL and the like asked for."""
         messages = []
         if len(host) == 4:
-            if self.option(inet.IP_PKTINFO, SOL_IP):
+            if self.option(ip.IP_PKTINFO, SOL_IP):
                 info = struct.pack("<i4s4s", interface.INDEX, host, host)
-                messages.append(ControlMessage(SOL_IP, inet.IP_PKTINFO, info))
-            if self.option(inet.IP_RECVTTL, SOL_IP):
-                messages.append(ControlMessage(SOL_IP, inet.IP_TTL, INT.pack(HOPS)))
-            if self.option(inet.IP_RECVTOS, SOL_IP):
-                messages.append(ControlMessage(SOL_IP, inet.IP_TOS, b"\0"))
-            if self.option(inet.IP_RECVORIGDSTADDR, SOL_IP):
+                messages.append(ControlMessage(SOL_IP, ip.IP_PKTINFO, info))
+            if self.option(ip.IP_RECVTTL, SOL_IP):
+                messages.append(ControlMessage(SOL_IP, ip.IP_TTL, INT.pack(ip.DEFAULT_HOPS)))
+            if self.option(ip.IP_RECVTOS, SOL_IP):
+                messages.append(ControlMessage(SOL_IP, ip.IP_TOS, b"\0"))
+            if self.option(ip.IP_RECVORIGDSTADDR, SOL_IP):
                 original = self.format_address(InetAddress(host, self.name.port))
-                messages.append(ControlMessage(SOL_IP, inet.IP_RECVORIGDSTADDR, original))
-        if self.family == AF_INET6 and self.option(inet.IPV6_RECVPKTINFO, SOL_IPV6):
+                messages.append(ControlMessage(SOL_IP, ip.IP_RECVORIGDSTADDR, original))
+        if self.family == AF_INET6 and self.option(ip.IPV6_RECVPKTINFO, SOL_IPV6):
             info = struct.pack("<16si", encoded_host(host, AF_INET6), interface.INDEX)
-            messages.append(ControlMessage(SOL_IPV6, inet.IPV6_PKTINFO, info))
+            messages.append(ControlMessage(SOL_IPV6, ip.IPV6_PKTINFO, info))
         if len(host) == 16:
-            if self.option(inet.IPV6_RECVHOPLIMIT, SOL_IPV6):
-                messages.append(ControlMessage(SOL_IPV6, inet.IPV6_HOPLIMIT, INT.pack(HOPS)))
-            if self.option(inet.IPV6_RECVTCLASS, SOL_IPV6):
-                messages.append(ControlMessage(SOL_IPV6, inet.IPV6_TCLASS, INT.pack(0)))
+            if self.option(ip.IPV6_RECVHOPLIMIT, SOL_IPV6):
+                messages.append(ControlMessage(SOL_IPV6, ip.IPV6_HOPLIMIT, INT.pack(ip.DEFAULT_HOPS)))
+            if self.option(ip.IPV6_RECVTCLASS, SOL_IPV6):
+                messages.append(ControlMessage(SOL_IPV6, ip.IPV6_TCLASS, INT.pack(0)))
         return messages
 
     def poll(self) -> int:
@@ -269,12 +268,12 @@ class UdpSocket(InetSocket, RecordSocket):
         if level != SOL_UDP:
             super().set_option(level, name, value)
             return
-        if name != UDP_CORK:
+        if name != ip.UDP_CORK:
             raise SyscallError(errno.ENOPROTOOPT)
         if len(value) < INT.size:
             raise SyscallError(errno.EINVAL)
-        self.options[SOL_UDP, UDP_CORK] = int(any(value[: INT.size]))
-        if self._corked and not self.option(UDP_CORK, SOL_UDP):
+        self.options[SOL_UDP, ip.UDP_CORK] = int(any(value[: INT.size]))
+        if self._corked and not self.option(ip.UDP_CORK, SOL_UDP):
             payload, self._corked = self._corked, b""
             outside = self._transmit(payload, None)
             if outside is not None:
@@ -289,9 +288,9 @@ class UdpSocket(InetSocket, RecordSocket):
     def get_option(self, level: int, name: int, size: int) -> bytes:
         if level != SOL_UDP:
             return super().get_option(level, name, size)
-        if name != UDP_CORK:
+        if name != ip.UDP_CORK:
             raise SyscallError(errno.ENOPROTOOPT)
-        return INT.pack(self.option(UDP_CORK, SOL_UDP))
+        return INT.pack(self.option(ip.UDP_CORK, SOL_UDP))
 
     def memory_info(self) -> tuple[int, int]:
         return self._queued, 0

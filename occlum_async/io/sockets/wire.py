@@ -17,10 +17,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.socket import INT, MSG_OOB, SHUT_BOTH, SHUT_SEND, SOL_IP, SOL_IPV6, SOL_TCP, InetAddress
+from ...abi.socket import MSG_OOB, SHUT_BOTH, SHUT_SEND, SOL_IP, SOL_IPV6, SOL_TCP, InetAddress
 from ..boundary.network import MSG_ZEROCOPY, PIECES_MAX, SEND_MAX, HostNetwork, Pending, Piece, reset_on_close
+from .hostoptions import pass_option, passes
+from .ipoptions import IP_MTU, IPV6_MTU
 from .ports import is_loopback
-from .tcp import CLOSE, CLOSE_WAIT, ESTABLISHED, TcpSocket
+from .tcp import CLOSE_WAIT, ESTABLISHED, TcpSocket
+from .tcpoptions import CLOSE
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,29 +39,8 @@ RECEIVE_LIMIT = 256 << 10
 ORPHAN = 60.0
 # A copy less is worth the host's trouble from here on, and not on the way to the host itself.
 ZERO_COPY_MIN = 32 << 10
-
-# Options that change how the host treats the connection: passed on. Others are the socket's own affair.
-PASSED = frozenset((
-    (s.SOL_SOCKET, s.SO_KEEPALIVE), (s.SOL_SOCKET, s.SO_PRIORITY), (SOL_TCP, s.TCP_KEEPIDLE),
-    (SOL_TCP, s.TCP_KEEPINTVL), (SOL_TCP, s.TCP_KEEPCNT), (SOL_TCP, s.TCP_USER_TIMEOUT), (SOL_TCP, s.TCP_SYNCNT),
-    (SOL_TCP, s.TCP_MAXSEG), (SOL_IP, s.IP_TOS), (SOL_IP, s.IP_TTL), (SOL_IPV6, s.IPV6_TCLASS),
-    (SOL_IPV6, s.IPV6_UNICAST_HOPS),
-))  # fmt: skip
-
-
-def pass_options(network: HostNetwork, fd: int, options: dict[tuple[int, int], int]) -> None:
-    """Set on the host what was set inside; what the host refuses stays the socket's own affair."""
-    for (level, name), value in options.items():
-        if (level, name) in PASSED:
-            pass_option(network, fd, level, name, value)
-
-
-def pass_option(network: HostNetwork, fd: int, level: int, name: int, value: int) -> None:
-    """Set one option on the host."""
-    try:
-        network.set_option(fd, level, name, INT.pack(value))
-    except SyscallError as error:
-        log.debug("setsockopt(%d, %d): %s", level, name, error)
+# Corked bytes wait until there are so many, or for so many seconds, as on Linux.
+CORK_MAX, CORK_TIME = 32 << 10, 0.2
 
 
 class Wire(TcpSocket):
@@ -75,6 +57,10 @@ class Wire(TcpSocket):
         self._receiving: Pending | None = None
         self._sending: Pending | None = None
         self._deferred = False
+        # TCP_CORK, or MSG_MORE with what was sent last: short pieces wait for more, but not for ever.
+        self._corked = False
+        self._more = False
+        self._uncork: asyncio.TimerHandle | None = None
         self._end_sent = False
         self._leaving = False
         self._orphan: asyncio.TimerHandle | None = None
@@ -86,6 +72,7 @@ class Wire(TcpSocket):
         """Become the peer of ``inside``: from now on bytes flow."""
         self.name = InetAddress(inside.destination.host, inside.destination.port) if inside.destination else self.name
         self.destination = InetAddress(inside.name.host, inside.name.port)
+        self._corked = bool(inside.option(s.TCP_CORK, SOL_TCP))
         self.join(inside)
         self._receive()
 
@@ -143,13 +130,14 @@ class Wire(TcpSocket):
 
     def _woken(self, events: int) -> None:
         """The socket inside has sent something, or shut down, or closed."""
+        self._more = False
         if not self._deferred and not self._leaving:
             self._deferred = True
             self.network.defer(self._forward)
 
     def _forward(self) -> None:
         self._deferred = False
-        if self._sending is not None or self._leaving:
+        if self._sending is not None or self._leaving or self._holds_back():
             return
         if self.inbox:
             pieces, flags = self._pieces()
@@ -157,6 +145,28 @@ class Wire(TcpSocket):
             self._watch_orphan()
         elif self.finished:
             self._end()
+
+    def more_comes(self) -> None:
+        """MSG_MORE: what was just sent may wait for what follows."""
+        self._more = True
+
+    def _holds_back(self) -> bool:
+        """Whether what is there waits for more: until it is worth a segment, or CORK_TIME is over."""
+        inside = self.peer
+        wanted = (self._corked or self._more) and bool(self.inbox) and not self.finished and inside is not None
+        if not wanted or inside.sent >= CORK_MAX or self.urgent is not None:  # type: ignore[union-attr]
+            if self._uncork is not None:
+                self._uncork.cancel()
+                self._uncork = None
+            return False
+        if self._uncork is None:
+            self._uncork = self.scheduler.loop.call_later(CORK_TIME, self._cork_time_over)
+        return True
+
+    def _cork_time_over(self) -> None:
+        corked, self._corked, self._more, self._uncork = self._corked, False, False, None
+        self._forward()
+        self._corked = corked
 
     def _pieces(self) -> tuple[list[Piece], int]:
         """What to send next: everything up to the limits; the urgent byte by itself."""
@@ -234,9 +244,10 @@ class Wire(TcpSocket):
         """Give the connection up: what is under way ends, then the descriptor is closed."""
         self._leaving = True
         self.shut = SHUT_BOTH
-        if self._orphan is not None:
-            self._orphan.cancel()
-            self._orphan = None
+        for timer in (self._orphan, self._uncork):
+            if timer is not None:
+                timer.cancel()
+        self._orphan = self._uncork = None
         if self._receiving is not None:
             self._receiving.cancel()
         self._close_when_idle()
@@ -259,9 +270,23 @@ class Wire(TcpSocket):
     # -- options -------------------------------------------------------------------
 
     def peer_option_set(self, level: int, name: int) -> None:
-        if (level, name) in PASSED and self.peer is not None and not self._leaving:
-            pass_option(self.network, self.fd, level, name, self.peer.option(name, level))
+        inside = self.peer
+        if inside is None or self._leaving:
+            return
+        if (level, name) == (SOL_TCP, s.TCP_CORK):
+            self._corked = bool(inside.option(s.TCP_CORK, SOL_TCP))
+            self._woken(0)
+        elif passes(inside, level, name):
+            pass_option(self.network, self.fd, inside, level, name)
 
-    def info(self) -> bytes:
-        """TCP_INFO of the host's connection."""
-        return super().info() if self._leaving else self.network.get_option(self.fd, SOL_TCP, s.TCP_INFO)
+    def ask(self, level: int, name: int) -> bytes:
+        """An option of the host's connection; b"" when that is given up."""
+        if self._leaving:
+            return b""
+        if level in (SOL_IP, SOL_IPV6):
+            # The family of the descriptor decides which of the two the host knows.
+            level, name = (SOL_IP, IP_MTU) if len(self.name.host) == 4 else (SOL_IPV6, IPV6_MTU)
+        try:
+            return self.network.get_option(self.fd, level, name)
+        except SyscallError:
+            return b""
