@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -212,6 +213,17 @@ class Inode:
         """Write at ``offset``, growing the file; ENOSPC, EFBIG."""
         raise SyscallError(errno.EINVAL)
 
+    async def read_direct(self, size: int, offset: int) -> bytes:
+        """Read past whatever is cached, for O_DIRECT; EINVAL for what is not aligned to the disk's sectors."""
+        return await self.read(size, offset)
+
+    async def write_direct(self, data: bytes | memoryview, offset: int) -> int:
+        """Write past whatever is cached, for O_DIRECT; EINVAL as for reading."""
+        return await self.write(data, offset)
+
+    async def advise(self, advice: int, offset: int, length: int) -> None:
+        """posix_fadvise(2) of a valid ``advice``; ``length`` 0 is to the end."""
+
     def accessed(self) -> None:
         """The data were read through a mount that keeps access times (relatime's rule is the VFS's)."""
 
@@ -231,6 +243,10 @@ class Inode:
 
     async def sync(self, data_only: bool) -> None:
         """fsync(2)."""
+
+    def before_mapping(self, offset: int, length: int, writable: bool) -> Awaitable[None] | None:
+        """See ``File.before_mapping``."""
+        return None
 
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
         """See ``File.mapping``."""

@@ -6,7 +6,7 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..abi.errors import SyscallError
 from ..abi.user import UserPointer
@@ -22,6 +22,7 @@ from .pages import MAX_FILE_SIZE
 from .permissions import must_drop_privileges, without_privileges
 
 DAY = 86400 * 10**9
+O_DIRECT = os.O_DIRECT  # bound once: every read and write asks
 FIONREAD = 0x541B
 FICLONE, FICLONERANGE = 0x40049409, 0x4020940D
 FIGETBSZ = 2
@@ -78,7 +79,7 @@ class RegularFile(PlacedFile):
         if not self.readable:
             raise SyscallError(errno.EBADF)
         inode = self.inode
-        data = await inode.read(size, offset)
+        data = await (inode.read_direct if self.flags & O_DIRECT else inode.read)(size, offset)
         if not self.flags & os.O_NOATIME:
             mount = self.location.mount
             touch_access(inode, mount.flags, mount.readonly)
@@ -129,7 +130,7 @@ class RegularFile(PlacedFile):
         inode = self.inode
         if must_drop_privileges(inode, self.credentials):
             await inode.setattr(mode=without_privileges(inode.mode) & 0o7777)
-        count = await inode.write(data, offset)
+        count = await (inode.write_direct if self.flags & O_DIRECT else inode.write)(data, offset)
         if self.flags & os.O_DSYNC:
             await inode.sync(not self.flags & (os.O_SYNC & ~os.O_DSYNC))
         if inotify.watched.count and count:
@@ -179,6 +180,9 @@ class RegularFile(PlacedFile):
         else:
             raise SyscallError(errno.ENOTTY)
         return 0
+
+    def before_mapping(self, offset: int, length: int, writable: bool) -> Awaitable[None] | None:
+        return self.inode.before_mapping(offset, length, writable)
 
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
         return self.inode.mapping(shared, writable)

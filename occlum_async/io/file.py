@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..abi.errors import SyscallError
@@ -152,6 +152,10 @@ class File:
     async def sync(self, data_only: bool = False) -> None:
         """fsync(2), fdatasync(2)."""
         raise SyscallError(errno.EINVAL)
+
+    def before_mapping(self, offset: int, length: int, writable: bool) -> Awaitable[None] | None:
+        """What must be waited for before this range is mapped (``writable``: and written to unseen); mostly nothing."""
+        return None
 
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
         """What mmap(2) maps: a host fd to send to the guest, and whether the caller must close it.

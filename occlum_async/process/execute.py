@@ -41,7 +41,7 @@ async def execute(
         raise Departed
     guest, layout = await loading.load(
         supervisor, program, environment, credentials, process.limits.soft(RLIMIT_STACK), secure,
-        not process.personality & ADDR_NO_RANDOMIZE,
+        thread.kernel.shared_memory, not process.personality & ADDR_NO_RANDOMIZE,
     )  # fmt: skip
     thread.guest = guest
     guest.strand = thread.strand

@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import struct
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from .binfmt import Program
 if TYPE_CHECKING:
     from ..fs.credentials import Credentials
     from .guest import GuestThread
+    from .sharedmemory import SharedMemory
     from .supervisor import Supervisor
 
 PAGE = elf.PAGE
@@ -65,14 +67,17 @@ def check_arguments(arguments: list[bytes], environment: list[bytes]) -> None:
 
 async def load(
     supervisor: Supervisor, program: Program, environment: list[bytes], credentials: Credentials, stack_limit: int,
-    secure: bool, randomize: bool = True,
+    secure: bool, sharing: SharedMemory, randomize: bool = True,
 ) -> tuple[GuestThread, Layout]:  # fmt: skip
     """A fresh host process with ``program`` in it; complete its pending entry to let it run."""
     check_arguments(program.arguments, environment)
-    fds = [_descriptor(supervisor, program.location)]
-    try:
-        if program.interpreter is not None:
-            fds.append(_descriptor(supervisor, program.interpreter))
+    places = [program.location] if program.interpreter is None else [program.location, program.interpreter]
+    fds: list[int] = []
+    with ExitStack() as on_the_way:
+        for place in places:
+            fds.append(await _descriptor(supervisor, place))
+            on_the_way.callback(os.close, fds[-1])
+            on_the_way.enter_context(sharing.in_flight(fds[-1]))
         stub = await supervisor.take_stub()
         try:
             return stub, await _Loader(supervisor, stub, program, randomize).run(
@@ -81,14 +86,14 @@ async def load(
         except BaseException:
             stub.host.kill()
             raise
-    finally:
-        for fd in fds:
-            os.close(fd)
 
 
-def _descriptor(supervisor: Supervisor, location: Location) -> int:
+async def _descriptor(supervisor: Supervisor, location: Location) -> int:
     """A read-only host descriptor of a file's pages, which the caller closes."""
-    fd, ours = location.inode.mapping(False, False)
+    inode = location.inode
+    if (wait := inode.before_mapping(0, inode.size, False)) is not None:
+        await wait
+    fd, ours = inode.mapping(False, False)
     supervisor.names.note(fd, location)
     return fd if ours else os.dup(fd)
 

@@ -55,9 +55,15 @@ class SharedMemory:
     @contextmanager
     def mapping(self, fd: int, process: Process) -> Iterator[None]:
         """While ``process`` maps ``fd``. What the file holds is put to its account from now on."""
-        key = _key(fd)
         if self._quota.mapped:
-            self._owners[key] = process
+            self._owners[_key(fd)] = process
+        with self.in_flight(fd):
+            yield
+
+    @contextmanager
+    def in_flight(self, fd: int) -> Iterator[None]:
+        """While ``fd`` is on its way to a guest, which does not hold it yet."""
+        key = _key(fd)
         self._in_flight[key] += 1
         try:
             yield

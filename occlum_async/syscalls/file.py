@@ -26,6 +26,7 @@ MAX_RW_COUNT = 0x7FFFF000
 CHUNK = 1 << 20
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 RWF_SUPPORTED = 0x1F
+POSIX_FADV_WILLNEED = 3
 
 
 def _readable(thread: Thread, fd: int) -> File:
@@ -295,7 +296,7 @@ async def syncfs(thread: Thread, fd: Fd) -> None:
 
 
 @syscall(221)
-def fadvise64(thread: Thread, fd: Fd, offset: Long, length: Long, advice: Int) -> None:
+async def fadvise64(thread: Thread, fd: Fd, offset: Long, length: Long, advice: Int) -> None:
     file = thread.files.get(fd)
     if isinstance(file, PathFile):
         raise SyscallError(errno.EBADF)
@@ -303,10 +304,14 @@ def fadvise64(thread: Thread, fd: Fd, offset: Long, length: Long, advice: Int) -
         raise SyscallError(errno.ESPIPE)
     if length < 0 or not 0 <= advice <= 5:
         raise SyscallError(errno.EINVAL)
+    if isinstance(file, RegularFile):
+        await file.inode.advise(advice, max(0, offset), length)
 
 
 @syscall(187)
-def readahead(thread: Thread, fd: Fd, offset: Long, count: Size) -> None:
+async def readahead(thread: Thread, fd: Fd, offset: Long, count: Size) -> None:
     file = _readable(thread, fd)
     if not isinstance(file, RegularFile):
         raise SyscallError(errno.EINVAL)
+    if count and offset >= 0:
+        await file.inode.advise(POSIX_FADV_WILLNEED, offset, min(count, MAX_RW_COUNT))

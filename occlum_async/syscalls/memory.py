@@ -44,6 +44,8 @@ async def mmap(
             raise SyscallError(errno.ENOMEM)  # private memory is the shim's, huge pages there are none
         host_fd, ours, offset = thread.kernel.shared_memory.anonymous(length), False, 0
     else:
+        if (wait := file.before_mapping(offset, length, shared and file.writable)) is not None:
+            await wait
         host_fd, ours, offset = file.mapping_at(offset, length, shared, shared and file.writable)
         if file.location is not None:
             guest.host.supervisor.names.note(host_fd, file.location)

@@ -168,6 +168,21 @@ class OverlayInode(Inode):
         if self.upper is not None:
             await self.upper.sync(data_only)
 
+    async def read_direct(self, size: int, offset: int) -> bytes:
+        return await self.real.read_direct(size, offset)
+
+    async def write_direct(self, data: bytes | memoryview, offset: int) -> int:
+        upper = self.upper or await self.raised()
+        count = await upper.write_direct(data, offset)
+        self.mirror()
+        return count
+
+    async def advise(self, advice: int, offset: int, length: int) -> None:
+        await self.real.advise(advice, offset, length)
+
+    def before_mapping(self, offset: int, length: int, writable: bool) -> Awaitable[None] | None:
+        return self.real.before_mapping(offset, length, writable)
+
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
         if shared and writable and self.upper is None:
             raise SyscallError(errno.EACCES)
