@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+PATH_MAX = 4096
+XATTR_SIZE_MAX = 65536
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_SYMLINK_FOLLOW = 0x400
@@ -225,6 +227,8 @@ class HostCalls:
     def readlink(self, directory: int, name: bytes) -> bytes:
         """The target of a symbolic link."""
         target: bytes = self.call("readlink", os.readlink, name, dir_fd=directory)
+        if not 0 < len(target) < PATH_MAX or b"\0" in target:
+            raise self.refuse("readlink", target[:PATH_MAX])
         return target
 
     def mkdir(self, directory: int, name: bytes, mode: int) -> None:
@@ -310,7 +314,9 @@ class HostCalls:
 
     def getxattr(self, fd: int, name: bytes) -> bytes:
         """An extended attribute of the file behind ``fd`` (O_PATH will do; never a symbolic link)."""
-        return self.call("getxattr", os.getxattr, b"/proc/self/fd/%d" % fd, name)
+        value = self.call("getxattr", os.getxattr, b"/proc/self/fd/%d" % fd, name)
+        self.check_count("getxattr", len(value), XATTR_SIZE_MAX)
+        return value
 
     def setxattr(self, fd: int, name: bytes, value: bytes, flags: int) -> None:
         """Set an extended attribute."""

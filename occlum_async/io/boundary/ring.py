@@ -98,6 +98,7 @@ class Ring:
         # Operations that found no room in the queue, in order.
         self._backlog: deque[Entry] = deque()
         self._taking = False
+        self._complaint = 0  # the error that was logged last
         self.event = self.lib.uring_event(self._ring)
         self.loop.add_reader(self.event, self._on_event)
 
@@ -186,6 +187,7 @@ class Ring:
     def flush(self) -> None:
         """Hand over what is queued, and take what is complete."""
         while self.queued:
+            self._catch_up()
             if not self.polled:  # where a thread looks at the ring, most of the time there is nothing to leave for
                 self.counters.exit()
             result = self.lib.uring_submit(self._ring)
@@ -193,7 +195,7 @@ class Ring:
             if result <= 0:
                 self._submission_failed(-result)
                 return
-            self._catch_up()
+            self._complaint = 0
 
     def _catch_up(self) -> None:
         """Move operations from behind the queue into it, as far as there is room."""
@@ -202,7 +204,8 @@ class Ring:
 
     def _submission_failed(self, error: int) -> None:
         """The host took nothing: what is queued stays queued and is offered again."""
-        if error not in (0, errno.EAGAIN, errno.EBUSY):
+        if error not in (0, errno.EAGAIN, errno.EBUSY, self._complaint):
+            self._complaint = error
             log.error("io_uring_enter: %s", os.strerror(error))
         self.loop.call_later(RETRY, self._flush_later)
 

@@ -50,7 +50,7 @@ class UringBoundary(Boundary):
         self.options = options
         self._flush_scheduled = False
         self._network: UringNetwork | None = None
-        self._ring = Ring(self, scheduler, options, self.flush_later)
+        self._ring = self.new_ring()
         self._lib, self._ffi = self._ring.lib, self._ring.ffi
         self._rings = [self._ring]
         self._allocate = self._ffi.new_allocator(should_clear_after_alloc=False)
@@ -66,11 +66,13 @@ class UringBoundary(Boundary):
         if self._network is None:
             options = self.options
             if not options.shared:
-                self._rings += [
-                    Ring(self, self.scheduler, options, self.flush_later, options.poll) for _ in range(options.rings)
-                ]
+                self._rings += [self.new_ring(options.poll) for _ in range(options.rings)]
             self._network = UringNetwork(self, self._rings[not options.shared :])
         return self._network
+
+    def new_ring(self, poll: int = 0) -> Ring:
+        """One more ring of this boundary's."""
+        return Ring(self, self.scheduler, self.options, self.flush_later, poll)
 
     # -- operations --------------------------------------------------------------
 
