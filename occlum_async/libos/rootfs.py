@@ -23,6 +23,7 @@ from ..fs.ramfs import RamFs, mount_tmpfs
 from ..fs.sysfs import CgroupFs, SysFs
 from ..io.boundary import Boundary
 from ..process.kernel import Kernel
+from .accounts import find_user
 
 # Directories that a default root has besides what the host's view shows, with their modes.
 DIRECTORIES = {
@@ -47,7 +48,10 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class RootSpec:
-    """The choices that make the tree. ``tmpfs`` maps paths to sizes in bytes (None: the LibOS's memory limit)."""
+    """The choices that make the tree. ``tmpfs`` maps paths to sizes in bytes (None: the LibOS's memory limit).
+
+    ``user`` is whose the files are inside that binds show of the user who runs the LibOS; in the root they are root's.
+    """
 
     rootfs: str | None = None
     rw: bool = False
@@ -56,6 +60,7 @@ class RootSpec:
     tmpfs: Mapping[str, int | None] = field(default_factory=dict)
     memory: int = 1 << 30
     hostname: str = "libos"
+    user: str = "0:0"
 
 
 async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountNamespace:
@@ -168,6 +173,7 @@ async def _mount_wanted(
     wanted: list[tuple[str, Bind | None]] = [(path, None) for path in spec.tmpfs]
     wanted += [(bind.target, bind) for bind in spec.binds]
     seen: set[str] = set()
+    owner = await _owner(files, spec.user) if spec.binds else (0, 0)
     for target, bind in sorted(wanted, key=lambda item: posixpath.normpath(item[0]).count("/")):
         if posixpath.normpath(target) in seen:
             raise ConfigError(f"two mounts at {target}", "mount one thing at a path")
@@ -175,16 +181,26 @@ async def _mount_wanted(
         if bind is None:
             await _mount(files, mounts, kernel, target, _tmpfs(kernel, spec.tmpfs[target]), b"tmpfs", 0)
         else:
-            await _bind(files, mounts, kernel, boundary, bind)
+            await _bind(files, mounts, kernel, boundary, bind, owner)
+
+
+async def _owner(files: FileAccess, user: str) -> tuple[int, int]:
+    """The ids of ``user`` in the root's own /etc/passwd; root's where it is not (the LibOS then has its say)."""
+    try:
+        credentials = (await find_user(files, user)).credentials
+    except ConfigError:
+        return 0, 0
+    return credentials.uid, credentials.gid
 
 
 async def _bind(
-    files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, bind: Bind
+    files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, bind: Bind, owner: tuple[int, int]
 ) -> None:
     if not os.path.exists(bind.source):
         raise ConfigError(f"--bind: {bind.source} does not exist", "make it first: a bind never does")
     try:
-        fs = HostFs(anonymous_device(), boundary, os.path.realpath(bind.source), writable=not bind.read_only)
+        source = os.path.realpath(bind.source)
+        fs = HostFs(anonymous_device(), boundary, source, writable=not bind.read_only, owner=owner)
     except (SyscallError, OSError) as error:
         raise ConfigError(f"--bind: {bind.source} can't be opened: {error}", "give this user the right to") from None
     flags = MS_RDONLY if bind.read_only else 0

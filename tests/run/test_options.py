@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_binds(run: Runner, tmp_path: Path) -> None:
     done = run("--bind", f"{tmp_path}:/data:ro", "sh", "-c", "cat /data/made; touch /data/x")
     assert done.stdout == "made\n"
     assert "Read-only file system" in done.stderr
+
+
+def test_binds_belong_to_the_user(run: Runner, tmp_path: Path) -> None:
+    if os.getuid() == 0:
+        os.chown(tmp_path, 700, 701)  # run by root, numbers stay what they are, as docker's do
+    script = "touch /data/made; chmod 600 /data/made; stat -c %u:%g:%a /data/made; stat -c %u:%g /data /usr"
+    done = run("-v", f"{tmp_path}:/data", "--user", "700:701", "sh", "-c", script)
+    assert done.stdout == "700:701:600\n700:701\n0:0\n"
+    made = (tmp_path / "made").stat()
+    assert (made.st_uid, made.st_gid) == ((os.getuid(), os.getgid()) if os.getuid() else (700, 701))
 
 
 def test_a_bind_of_a_file_and_one_within_another(run: Runner, tmp_path: Path) -> None:

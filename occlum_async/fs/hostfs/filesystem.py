@@ -13,6 +13,7 @@ from .inode import HostInode
 from .view import View
 
 MAX_DEVICES = 4096
+NOBODY = 65534
 
 
 class HostFs(FileSystem):
@@ -20,8 +21,8 @@ class HostFs(FileSystem):
 
     ``validity`` is for how many seconds attributes may be answered from memory; None: for ever, the caller
     promises that nobody changes the tree, and the VFS then caches names as well. ``owner`` is who the files
-    of the user that runs the LibOS belong to inside; the host's root is root inside, everybody else
-    keeps their number. ``view`` restricts what is shown. ``handles`` may be shared by several instances.
+    of the user that runs the LibOS belong to inside; the host's root is root inside, everybody else keeps their
+    number, or is nobody if that is the owner's. ``view`` restricts what is shown. ``handles`` may be shared by several instances.
     """
 
     name = "hostfs"
@@ -87,11 +88,11 @@ class HostFs(FileSystem):
 
     def user_inside(self, uid: int) -> int:
         """The uid that is shown for the host's ``uid``."""
-        return self.owner[0] if uid and uid == self._host[0] else uid
+        return _inside(uid, self._host[0], self.owner[0])
 
     def group_inside(self, gid: int) -> int:
         """The gid that is shown for the host's ``gid``."""
-        return self.owner[1] if gid and gid == self._host[1] else gid
+        return _inside(gid, self._host[1], self.owner[1])
 
     def user_outside(self, uid: int) -> int:
         """The host's uid for ``uid``, the inverse of ``user_inside``."""
@@ -123,3 +124,12 @@ class HostFs(FileSystem):
         self.root.detach_root()
         if self._owns_handles:
             self.handles.close()
+
+
+def _inside(number: int, runner: int, owner: int) -> int:
+    """What a uid or gid of the host is inside, if the LibOS is run by ``runner``, whose files are ``owner``'s there."""
+    if runner == 0:
+        return number
+    if number == runner:
+        return owner
+    return NOBODY if number == owner != 0 else number

@@ -258,6 +258,7 @@ async def test_owner_mapping(boundary: Boundary, folder: Path, monkeypatch: pyte
     assert fs.user_inside(owner or 4242) == 77
     assert fs.user_outside(77) == (owner or 4242)
     assert fs.user_inside(12345) == 12345
+    assert fs.user_inside(77) == 65534, "who is 77 outside does not own what 77 owns inside"
 
 
 async def test_view(mount: Mount) -> None:
