@@ -27,8 +27,9 @@ def test_runs_of_bits() -> None:
 
 
 async def test_reads_what_the_disk_has(made: Made) -> None:
-    file, _ = made.file(DATA)
-    for size, offset in ((10, 0), (SIZE, 5), (2 * SIZE, SIZE - 1), (10 * SIZE, 0), (50, len(DATA) - 10), (1, len(DATA))):
+    file, _file_store = made.file(DATA)
+    end = len(DATA)
+    for size, offset in ((10, 0), (SIZE, 5), (2 * SIZE, SIZE - 1), (10 * SIZE, 0), (50, end - 10), (1, end)):
         assert await file.read(size, offset) == DATA[offset : offset + size]
 
 

@@ -1,0 +1,121 @@
+"""What the cache keeps, what it lets go, and who waits for whom when there is too much."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+
+import pytest
+
+from occlum_async.abi.errors import SyscallError
+from occlum_async.fs.pagecache import MIN_LIMIT, PAGE, PageCache
+from occlum_async.fs.pagecache.extent import SIZE
+
+from .conftest import Made
+
+
+async def test_a_cache_too_small_is_refused(made: Made) -> None:
+    with pytest.raises(SyscallError):
+        PageCache(made.scheduler, MIN_LIMIT - 1)
+
+
+async def test_reading_more_than_the_limit(made: Made) -> None:
+    content = os.urandom(3 * MIN_LIMIT)
+    file, _file_store = made.file(content)
+    for offset in range(0, len(content), SIZE):
+        assert await file.read(SIZE, offset) == content[offset : offset + SIZE]
+        assert made.cache.pages <= made.cache.limit
+    held = os.fstat(file.memory.fd).st_blocks * 512
+    assert held <= MIN_LIMIT and made.cache.counts.evicted > 0
+
+
+async def test_what_was_used_lately_stays(made: Made) -> None:
+    hot, hot_store = made.file(os.urandom(SIZE))
+    cold, _cold_store = made.file(os.urandom(3 * MIN_LIMIT))
+    await hot.read(SIZE, 0)
+    reads = list(hot_store.reads)
+    for offset in range(0, cold.size, SIZE):
+        await cold.read(SIZE, offset)
+        await hot.read(PAGE, 0)
+    assert hot_store.reads == reads
+
+
+async def test_a_writer_waits_for_the_disk(made: Made) -> None:
+    file, store = made.file()
+    store.gate = asyncio.Event()
+
+    async def write() -> None:
+        for offset in range(0, 2 * MIN_LIMIT, SIZE):
+            await file.write(b"x" * SIZE, offset)
+            assert made.cache.dirty <= made.cache.dirty_limit + SIZE // PAGE
+
+    writer = asyncio.ensure_future(write())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not writer.done() and made.cache.dirty >= made.cache.dirty_limit
+    store.gate.set()
+    await writer
+    await file.sync()
+    assert store.bytes(file.size) == b"x" * (2 * MIN_LIMIT)
+
+
+async def test_orphans_are_written_when_there_is_nothing_else(made: Made) -> None:
+    file, store = made.file()
+    file.keep(False)
+    for offset in range(0, 2 * MIN_LIMIT, SIZE):
+        await file.write(b"x" * SIZE, offset)
+    assert made.cache.pages <= made.cache.limit
+    assert await file.read(5, 0) == b"xxxxx" and store.writes
+
+
+async def test_a_failing_disk_does_not_stop_writers(made: Made) -> None:
+    file, store = made.file()
+    store.failure = errno.EIO
+    for offset in range(0, 2 * MIN_LIMIT, SIZE):
+        await file.write(b"x" * SIZE, offset)
+    with pytest.raises(SyscallError):
+        await file.sync()
+
+
+async def test_what_is_dirty_is_written_by_and_by(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("occlum_async.fs.pagecache.writeback.INTERVAL", 0.001)
+    file, store = made.file()
+    await file.write(b"data", 0)
+    while not store.writes:
+        await asyncio.sleep(0.001)
+    while made.cache.dirty:
+        await asyncio.sleep(0)
+    assert store.bytes(4) == b"data"
+
+
+async def test_sync_of_one_file_system(made: Made) -> None:
+    files = [made.file() for _ in range(10)]
+    other = made.cache.open(files[0][1], 0, "another")
+    for file, _ in files:
+        await file.write(b"data", 0)
+    await other.write(b"other", 0)
+    await made.cache.sync(made)
+    assert all(store.bytes(4) == b"data" for _, store in files)
+    assert made.cache.dirty == 1
+    made.cache.abandon("another")
+    assert made.cache.dirty == 0
+
+
+async def test_descriptors_are_bounded(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("occlum_async.fs.memory.Memfds.limit", 3)
+    files = [made.file(os.urandom(SIZE + PAGE)) for _ in range(7)]
+    for file, store in files:
+        assert await file.read(file.size, 0) == store.bytes(file.size)
+        assert made.cache.memfds.used <= 3
+    for file, store in files:
+        assert await file.read(file.size, 0) == store.bytes(file.size)
+
+
+async def test_a_file_without_pages_has_no_descriptor(made: Made) -> None:
+    file, _file_store = made.file(os.urandom(2 * SIZE))
+    await file.read(file.size, 0)
+    assert made.cache.memfds.used == 1
+    made.cache.shrink(0)
+    assert made.cache.memfds.used == 0
+    assert file.size == 2 * SIZE
