@@ -59,6 +59,8 @@ async def run_inside(
 ) -> Outcome:
     """Run in a fresh LibOS as a user of the same numbers as ours, so that the same permissions hold."""
     options.setdefault("user", f"{os.getuid()}:{os.getgid()}")
+    if os.geteuid() != 0 and (niceness := os.getpriority(os.PRIO_PROCESS, 0)) > 0:
+        argv = ("nice", "-n", str(niceness), *argv)  # as natively, where only root can take it back
     async with LibOS(binds=list(binds), env=ENVIRONMENT, **options) as libos:
         process = await libos.spawn(*argv, stdin=PIPE if stdin else DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/tmp")
         output, _ = await asyncio.wait_for(process.communicate(stdin or None), time_limit)

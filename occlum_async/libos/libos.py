@@ -94,7 +94,7 @@ class LibOS:
             hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary, exit_cost=exit_cost, ring=ring
         )
         root = None if rootfs is None else os.fspath(rootfs)
-        self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname)
+        self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname, user)
         self._network = NetworkSpec(network, tuple(publish), tuple(allow), tuple(deny), on_connect, on_bind)
         self._network.check()
         self._env = dict(env or {})

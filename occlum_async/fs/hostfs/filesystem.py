@@ -22,7 +22,8 @@ class HostFs(FileSystem):
     ``validity`` is for how many seconds attributes may be answered from memory; None: for ever, the caller
     promises that nobody changes the tree, and the VFS then caches names as well. ``owner`` is who the files
     of the user that runs the LibOS belong to inside; the host's root is root inside, everybody else keeps their
-    number, or is nobody if that is the owner's. ``view`` restricts what is shown. ``handles`` may be shared by several instances.
+    number, or is nobody if that is the owner's. ``view`` restricts what is shown. ``handles`` may be shared by several
+    instances.
     """
 
     name = "hostfs"
