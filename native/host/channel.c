@@ -135,20 +135,19 @@ static u64 now_ns(void)
 /* As poller_scan, but keep looking for `ns` nanoseconds; with 0, on a single core, let guests run a few times. */
 u32 poller_spin(struct poller *poller, u32 *found, u32 limit, u64 ns)
 {
-	u64 end = now_ns() + ns;
+	u32 n = poller_scan(poller, found, limit);
+	u64 end;
 
-	for (int turns = ns ? 0 : YIELDS; turns; turns--) {
-		u32 n;
-
+	for (int turns = ns ? 0 : YIELDS; turns && !n; turns--) {
 		sched_yield();
 		n = poller_scan(poller, found, limit);
-		if (n || turns == 1)
-			return n;
 	}
+	if (n || !ns)
+		return n;
+	end = now_ns() + ns;
 	do {
 		for (int i = 0; i < 16; i++) {
-			u32 n = poller_scan(poller, found, limit);
-
+			n = poller_scan(poller, found, limit);
 			if (n)
 				return n;
 			__builtin_ia32_pause();

@@ -30,9 +30,8 @@
 #define OA_SLOT_KICK 12       /* u32, the kernel wants this thread to come in */
 #define OA_SLOT_HOST_TID 16   /* u32, set and cleared by the host at clone and exit */
 #define OA_SLOT_BLOCKED 20    /* u32, the kernel can't say when the completion comes: don't spin for it */
-#define OA_SLOT_USED 56       /* u32, how far the entry's bytes reach in the window */
 #define OA_SLOT_IDENTITY 24   /* u32 x 7: pid, tid, ppid, uid, euid, gid, egid */
-#define OA_SLOT_ENTRY 64      /* u32 number, u32 flags, u64 user_data, u64 x 6 arguments */
+#define OA_SLOT_ENTRY 64      /* u32 number, u32 used (how far its bytes reach in the window), u64 user_data, u64 x 6 arguments */
 #define OA_SLOT_PLACES 128    /* {u32 offset, u32 length} x 6: what was copied in, by argument */
 #define OA_SLOT_RIP 176       /* u64, u64: where the guest stood (for /proc/PID/syscall) */
 #define OA_SLOT_COMPLETION 192 /* i64 result, u32 operations, u32 flags */
@@ -116,8 +115,8 @@ struct oa_slot {
 	u32 sq_seq, cq_seq, waiting, kick;
 	u32 host_tid, blocked;
 	u32 identity[8];
-	u32 used, pad;
-	u32 number, flags;
+	u32 pad[2];
+	u32 number, used;
 	u64 user_data;
 	u64 args[6];
 	struct {

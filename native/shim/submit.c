@@ -77,7 +77,6 @@ long submit(struct area *area, u32 number, const u64 *args)
 	struct oa_slot *slot = area->slot;
 
 	slot->number = number;
-	slot->flags = 0;
 	slot->used = 0;
 	for (int i = 0; i < 6; i++) {
 		slot->args[i] = args[i];
@@ -120,7 +119,6 @@ long submit_call(struct area *area, u32 number, const u64 *args)
 	u32 used = 0;
 
 	slot->number = number;
-	slot->flags = 0;
 	for (int i = 0; i < 6; i++) {
 		slot->args[i] = args[i];
 		slot->places[i].length = OA_PLACE_NONE;

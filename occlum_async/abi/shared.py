@@ -34,7 +34,7 @@ SHIM_ROOM = CHANNEL_SIZE + _OA["AREA_SIZE"] * SLOTS + (1 << 20)
 
 SLOT_KICK, SLOT_HOST_TID, SLOT_IDENTITY = _OA["SLOT_KICK"], _OA["SLOT_HOST_TID"], _OA["SLOT_IDENTITY"]
 SLOT_ENTRY, SLOT_PLACES, SLOT_RIP = _OA["SLOT_ENTRY"], _OA["SLOT_PLACES"], _OA["SLOT_RIP"]
-SLOT_BLOCKED, SLOT_USED = _OA["SLOT_BLOCKED"], _OA["SLOT_USED"]
+SLOT_BLOCKED = _OA["SLOT_BLOCKED"]
 SLOT_OPERATIONS, SLOT_WINDOW = _OA["SLOT_OPERATIONS"], _OA["SLOT_WINDOW"]
 OPERATIONS, WINDOW_SIZE, WINDOW_COPY_MAX = _OA["OPERATIONS"], _OA["WINDOW_SIZE"], _OA["WINDOW_COPY_MAX"]
 
@@ -57,7 +57,7 @@ GRANT_FUTEX, GRANT_SLEEP = _OA["GRANT_FUTEX"], _OA["GRANT_SLEEP"]
 PAGE_SPIN, PAGE_GRANTS, PAGE_TABLE = _OA["PAGE_SPIN"], _OA["PAGE_GRANTS"], _OA["PAGE_TABLE"]
 TABLE_CALLS = _OA["TABLE_CALLS"]
 
-ENTRY = struct.Struct("<II7Q")  # number, flags, user_data, six arguments
+ENTRY = struct.Struct("<II7Q")  # number, bytes used in the window, user_data, six arguments
 PLACE = struct.Struct("<II")  # offset, length in the window
 STACK_POINTER = struct.Struct("<8xQ")  # rip, rsp
 OPERATION = struct.Struct("<II7Q")

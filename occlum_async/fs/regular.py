@@ -272,13 +272,9 @@ class DirectoryFile(PlacedFile):
 class PathFile(PlacedFile):
     """What O_PATH opens: a place that can be passed on and asked about, and nothing else."""
 
-    @property
-    def readable(self) -> bool:
-        return False
-
-    @property
-    def writable(self) -> bool:
-        return False
+    def __init__(self, scheduler: Scheduler, flags: int, location: Location) -> None:
+        super().__init__(scheduler, flags, location)
+        self.readable = self.writable = False
 
     @property
     def seekable(self) -> bool:

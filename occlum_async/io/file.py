@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLMSG, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x400, 0x2000
 
-# Bound once: every read and write asks.
-_ACCESS, _READING, _WRITING = os.O_ACCMODE, (os.O_RDONLY, os.O_RDWR), (os.O_WRONLY, os.O_RDWR)
-
 
 class File:
     """An open file description.
@@ -33,6 +30,9 @@ class File:
     def __init__(self, scheduler: Scheduler, flags: int) -> None:
         self.scheduler = scheduler
         self.flags = flags
+        # Opened for reading, for writing: never changes, and every read and write asks.
+        self.readable = flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR)
+        self.writable = flags & os.O_ACCMODE in (os.O_WRONLY, os.O_RDWR)
         self.position = 0
         self.users = 0
         self.waiters = WaitQueue()
@@ -70,16 +70,6 @@ class File:
         """The last reference is gone. Must not block and must not fail."""
 
     # -- properties ----------------------------------------------------------
-
-    @property
-    def readable(self) -> bool:
-        """Opened for reading."""
-        return self.flags & _ACCESS in _READING
-
-    @property
-    def writable(self) -> bool:
-        """Opened for writing."""
-        return self.flags & _ACCESS in _WRITING
 
     @property
     def nonblocking(self) -> bool:
@@ -177,11 +167,11 @@ class File:
         """The events that hold now. A change of what this returns must ``waiters.wake`` those events."""
         return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM
 
-    async def wait_for(self, events: int, timeout: float | None = None) -> bool:
+    def wait_for(self, events: int, timeout: float | None = None) -> Awaitable[bool]:
         """Block until ``waiters`` is woken for ``events``; EAGAIN for a non-blocking file.
 
-        Call it in a loop, after having looked.
+        Await it in a loop, after having looked.
         """
-        if self.nonblocking:
+        if self.flags & os.O_NONBLOCK:
             raise SyscallError(errno.EAGAIN)
-        return await self.waiters.wait(self.scheduler, events | POLLERR | POLLHUP, timeout)
+        return self.waiters.wait(self.scheduler, events | POLLERR | POLLHUP, timeout)

@@ -54,8 +54,7 @@ async def live(thread: Thread, calls: dict[int, Call], prepare: Callable[[], Awa
         if prepare is not None:
             result = await prepare()
             _answer(thread, result, await _collect(thread), None)
-        while True:
-            await _serve_one(thread, calls)
+        await _serve(thread, calls)
     except ThreadExit as end:
         _end(thread, end.status)
     except GuestGone:
@@ -73,47 +72,52 @@ async def live(thread: Thread, calls: dict[int, Call], prepare: Callable[[], Awa
         _end(thread, abi.killed(abi.SIGKILL))
 
 
-async def _serve_one(thread: Thread, calls: dict[int, Call]) -> None:
-    guest = thread.guest
-    assert isinstance(guest, GuestThread), "a thread without a host thread can't be served"
-    entry = await guest.receive()
-    strand = thread.strand
-    assert strand is not None
+async def _serve(thread: Thread, calls: dict[int, Call]) -> None:
+    """Take entries, make the calls, answer. All in one frame: what a call costs, every call pays."""
+    strand, guest = thread.strand, thread.guest
+    assert strand is not None and type(guest) is GuestThread, "a thread without a host thread can't be served"
     while True:
-        if entry[0] < shared.NR_HELLO and entry[0] in calls:
-            result, cut = await _make(thread, guest, calls[entry[0]], entry)
-        else:
-            result, cut = _internal(thread, guest, entry)
-        if cut is None and not strand.interrupted and thread.signals.saved_mask is None:
-            thread.guest.complete(result)  # type: ignore[union-attr]
-            return
-        handlers = await _collect(thread)
-        # Whoever was interrupted for nothing goes on waiting; a kicked host call is repeated by the shim.
-        if handlers or cut is None or cut is Restart.NEVER or entry[0] == shared.NR_KICK:
-            _answer(thread, result, handlers, cut)
-            return
+        if not guest.arrived:
+            await guest.arrival()
+        entry = guest.take()
+        call = calls.get(entry[0])
+        while True:
+            cut: Restart | None = None
+            if call is None:
+                result, cut = _internal(thread, guest, entry)
+            else:
+                call.count += 1
+                try:
+                    result = call.make(thread, guest, entry)
+                    if call.blocking:
+                        result = await result
+                except (Exception, NewProgram) as error:
+                    result, cut = _failure(thread, call, error)
+            guest = thread.guest  # execve(2) has given it another
+            assert type(guest) is GuestThread
+            if cut is None and not strand.interrupted and thread.signals.saved_mask is None:
+                guest.complete(result or 0)
+                break
+            handlers = await _collect(thread)
+            # Whoever was interrupted for nothing goes on waiting; a kicked host call is repeated by the shim.
+            if handlers or cut is None or cut is Restart.NEVER or call is None:
+                _answer(thread, result or 0, handlers, cut)
+                break
 
 
-async def _make(thread: Thread, guest: GuestThread, call: Call, entry: Entry) -> tuple[int, Restart | None]:
-    """Make one call: its result, and its restart policy if a signal cut it short."""
-    call.count += 1
-    try:
-        result = call.handler(thread, *[decode(guest, entry) for decode in call.decoders])
-        if call.blocking:
-            result = await result
-        return result or 0, None
-    except SyscallError as error:
+def _failure(thread: Thread, call: Call, error: Exception | NewProgram) -> tuple[int, Restart | None]:
+    """The result of a call that ended with ``error``, and its restart policy if a signal cut it short."""
+    if isinstance(error, SyscallError):
         if error.signal:
             send_to_thread(thread, SigInfo.kernel(error.signal))
         return -error.errno, None
-    except Interrupted:
+    if isinstance(error, Interrupted):
         return -errno.EINTR, call.restart
-    except NewProgram:
+    if isinstance(error, NewProgram):
         return 0, None
-    except Exception:
-        thread.kernel.stats.oopses += 1
-        log.exception("oops in %s of %r", call.name, thread)
-        return -errno.EIO, None
+    thread.kernel.stats.oopses += 1
+    log.error("oops in %s of %r", call.name, thread, exc_info=error)
+    return -errno.EIO, None
 
 
 def _internal(thread: Thread, guest: GuestThread, entry: Entry) -> tuple[int, Restart | None]:
@@ -177,7 +181,7 @@ def _frame(guest: GuestThread, handler: Handler, again: bool) -> None:
         altstack.address if handler.use_altstack else 0, altstack.size if handler.use_altstack else 0,
         altstack.flags, altstack.address, altstack.size,
     ) + handler.info.pack()  # fmt: skip
-    guest.operation(shared.OP_SIGNAL, guest.reserve(data, kept=0))
+    guest.operation(shared.OP_SIGNAL, guest.reserve(data))
 
 
 # -- the end -------------------------------------------------------------------

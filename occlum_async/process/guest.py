@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 
 FRAMES = 6  # signal handlers stacked in one answer
 _FRAME_ROOM = (shared.SIGNAL_BYTES + 15) & ~15
+# What is kept of the window and of the operations for signal frames, which are always the last to come.
+_ENTRY_ROOM = shared.WINDOW_SIZE - FRAMES * _FRAME_ROOM
+_LAST_OPERATION = shared.OPERATIONS - FRAMES - 2
+# Bound once: most calls that answer with bytes come by here.
+_pack_copy, _unpack_entry = shared.COPY.pack_into, shared.ENTRY.unpack_from
+_OP_COPY, _OPERATION_SIZE, _WINDOW_COPY_MAX = shared.OP_COPY, shared.OPERATION.size, shared.WINDOW_COPY_MAX
 KICK_SIGNAL = signal.SIGUSR1
 THREAD_CHECK = 32  # after so many new threads the host is asked how many there are
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
@@ -243,17 +249,22 @@ class GuestThread:
         self._memory = self.channel.memory
         self._base = index * shared.SLOT_SIZE
         self._entry_at = self._base + shared.SLOT_ENTRY
+        self._places_at = self._base + shared.SLOT_PLACES
+        self._window_at = self._base + shared.SLOT_WINDOW
+        self._operations_at = self._base + shared.SLOT_OPERATIONS
         self._blocked = self._base + shared.SLOT_BLOCKED
         self.strand: Strand | None = None  # what serves this thread, wherever it waits
         self._handle = submissions.watch(self, self._memory, index)
+        self._complete = submissions.complete
         host.threads.add(self)
         self._waiting: Strand | None = None
-        self._arrived = False
+        self.arrived = False  # an entry waits to be taken
         self._gone = False
         self.in_guest = True  # no submission is being handled: only a kick reaches it
         self._ordered = False  # it has operations to carry out in the middle of a call
         self._operations = 0
-        self._window_used = -1
+        # How far the window is used: by the entry's bytes, as the guest says, and then by ours.
+        self._window_used = 0
         self.on_kick: Callable[[], bool] | None = None
 
     # -- submissions ---------------------------------------------------------------
@@ -263,7 +274,7 @@ class GuestThread:
         self.in_guest = False
         strand, self._waiting = self._waiting, None
         if strand is None:
-            self._arrived = True
+            self.arrived = True
             return
         strand.resume_now()
         if not self.in_guest and not self._gone:
@@ -275,19 +286,32 @@ class GuestThread:
 
         Raises ``GuestGone`` when the host process ends first.
         """
+        if not self.arrived:
+            await self.arrival()
+        return self.take()
+
+    def arrival(self) -> Awaitable[None]:
+        """To be awaited while no entry has ``arrived``; then ``take`` it."""
         if self._gone:
             raise GuestGone
-        if not self._arrived:
-            self._waiting = strand = self._scheduler.current()
-            await strand.suspend()
-        self._arrived = False
+        self._waiting = strand = self._scheduler.current()
+        suspension: Awaitable[None] = strand.suspend()
+        return suspension
+
+    def take(self) -> tuple[int, ...]:
+        """The entry that has arrived. The only place where it is read."""
+        if self._gone:
+            raise GuestGone
+        self.arrived = False
         self._operations = 0
-        self._window_used = -1
-        return shared.ENTRY.unpack_from(self._memory, self._entry_at)
+        entry = _unpack_entry(self._memory, self._entry_at)
+        used = entry[1]
+        self._window_used = used if used < _ENTRY_ROOM else _ENTRY_ROOM
+        return entry
 
     def place(self, position: int) -> tuple[int, int]:
         """Where in the window the bytes of an argument are: offset and length, or one of PLACE_*."""
-        return shared.PLACE.unpack_from(self._memory, self._base + shared.SLOT_PLACES + 8 * position)
+        return shared.PLACE.unpack_from(self._memory, self._places_at + 8 * position)
 
     def window(self, offset: int, size: int) -> bytes:
         """A copy of bytes that the shim has put into the window."""
@@ -295,7 +319,7 @@ class GuestThread:
             raise GuestGone
         if offset + size > shared.WINDOW_SIZE:
             raise SyscallError(errno.EFAULT)
-        start = self._base + shared.SLOT_WINDOW + offset
+        start = self._window_at + offset
         return self._memory[start : start + size]
 
     # -- completions ---------------------------------------------------------------
@@ -306,7 +330,7 @@ class GuestThread:
             raise GuestGone
         assert self._operations < shared.OPERATIONS, "too many operations in one completion"
         padded = arguments + (0,) * (7 - len(arguments))
-        where = self._base + shared.SLOT_OPERATIONS + self._operations * shared.OPERATION.size
+        where = self._operations_at + self._operations * _OPERATION_SIZE
         shared.OPERATION.pack_into(self._memory, where, code, 0, *(value & (1 << 64) - 1 for value in padded))
         self._operations += 1
 
@@ -331,21 +355,13 @@ class GuestThread:
         """The host's id of the thread, 0 when it is gone. Not to be trusted beyond its own process."""
         return (0 if self._gone else self.channel.host_tid(self.index)) or self.host.host_pid
 
-    def reserve(self, data: bytes | bytearray | memoryview, kept: int = FRAMES * _FRAME_ROOM) -> int:
-        """Put ``data`` into the window for an operation; its offset, or -1 when less than ``kept`` bytes would stay.
-
-        What is kept is for signal frames, which are always the last to come.
-        """
+    def reserve(self, data: bytes | bytearray | memoryview) -> int:
+        """Put ``data`` into the window for an operation; its offset. The caller has looked whether it fits."""
         if self._gone:
             raise GuestGone
-        if self._window_used < 0:
-            (used,) = shared.WORD.unpack_from(self._memory, self._base + shared.SLOT_USED)
-            self._window_used = min(used, shared.WINDOW_SIZE - FRAMES * _FRAME_ROOM)
         offset = self._window_used
         end = offset + len(data)
-        if end > shared.WINDOW_SIZE - kept or self._operations >= shared.OPERATIONS - kept // _FRAME_ROOM - 2:
-            return -1
-        start = self._base + shared.SLOT_WINDOW
+        start = self._window_at
         self._memory[start + offset : start + end] = data
         self._window_used = (end + 15) & ~15
         return offset
@@ -357,21 +373,20 @@ class GuestThread:
             return
         if address >> 63:
             raise SyscallError(errno.EFAULT)
-        offset = self.reserve(data) if size <= shared.WINDOW_COPY_MAX else -1
-        if offset < 0:
+        operations = self._operations
+        if size > _WINDOW_COPY_MAX or self._window_used + size > _ENTRY_ROOM or operations >= _LAST_OPERATION:
             self.host.write(address, data)
         else:
-            where = self._base + shared.SLOT_OPERATIONS + self._operations * shared.OPERATION.size
-            shared.COPY.pack_into(self._memory, where, shared.OP_COPY, 0, address, offset, size)
-            self._operations += 1
+            where = self._operations_at + operations * _OPERATION_SIZE
+            _pack_copy(self._memory, where, _OP_COPY, 0, address, self.reserve(data), size)
+            self._operations = operations + 1
 
     def complete(self, result: int, flags: int = 0) -> None:
         """Answer the entry; the operations added since it came run first."""
         if self._gone:
             return
         self.in_guest = True
-        self.submissions.complete(self._handle, result, self._operations, flags)
-        self._operations = 0
+        self._complete(self._handle, result, self._operations, flags)
 
     async def operate(self) -> int:
         """Have the operations added so far run now, in the middle of a call; the last one's result or the error."""

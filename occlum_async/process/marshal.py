@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Protocol
 
 from ..abi import shared
@@ -17,7 +18,7 @@ from .guestmemory import GuestBuffer, GuestPointer, User
 Entry = tuple[int, ...]
 Decoder = Callable[[User, Entry], Any]
 
-FIRST_ARGUMENT = 3  # number, flags, user_data come before
+FIRST_ARGUMENT = 3  # number, used, user_data come before
 IOVEC = struct.Struct("<QQ")
 IOV_MAX = 1024
 _MAX_TRANSFER = 0x7FFFF000
@@ -43,9 +44,13 @@ class Declaration(Protocol):
 
 
 class Call:
-    """One system call, ready to be made: its handler and the decoders of its arguments."""
+    """One system call, ready to be made: its handler and the decoders of its arguments.
 
-    __slots__ = ("blocking", "count", "decoders", "handler", "name", "restart")
+    ``make(thread, guest, entry)`` calls the handler with the arguments of a guest's entry. It is compiled at
+    the first call, as one expression: a call of a decoder for each number would cost as much as the handler.
+    """
+
+    __slots__ = ("_arguments", "blocking", "count", "decoders", "handler", "make", "name", "restart")
 
     def __init__(self, declaration: Declaration) -> None:
         self.name = declaration.name
@@ -56,6 +61,28 @@ class Call:
         self.decoders = [
             _decoder(argument, position, declaration) for position, argument in enumerate(declaration.arguments)
         ]
+        self._arguments = declaration.arguments
+        self.make: Callable[[Any, User, Entry], Any] = self._make_first
+
+    def _make_first(self, thread: Any, guest: User, entry: Entry) -> Any:
+        words = ["thread"]
+        for position, argument in enumerate(self._arguments):
+            value = _expression(argument, f"entry[{FIRST_ARGUMENT + position}]")
+            words.append(value or f"decode_{position}(guest, entry)")
+        names = {f"decode_{position}": decoder for position, decoder in enumerate(self.decoders)}
+        self.make = eval(f"lambda thread, guest, entry: handler({', '.join(words)})", {"handler": self.handler} | names)
+        return self.make(thread, guest, entry)
+
+
+def _expression(argument: Argument, register: str) -> str:
+    """How the value of an argument follows from its register, as Python; nothing for what does not travel by value."""
+    if argument.kind is not Kind.VALUE or argument.vector:
+        return ""
+    if argument.bits == 32 and argument.signed:
+        return f"(({register} & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000"
+    if argument.bits == 32:
+        return f"{register} & 0xFFFFFFFF"
+    return f"({register} ^ 1 << 63) - (1 << 63)" if argument.signed else register
 
 
 def compile_calls(declarations: Mapping[int, Declaration]) -> dict[int, Call]:
@@ -79,7 +106,7 @@ def _decoder(argument: Argument, position: int, declaration: Declaration) -> Dec
     if argument.vector:
         return _vector(register)
     if argument.kind is Kind.VALUE:
-        return _value(register, argument)
+        return _value(_expression(argument, f"entry[{register}]"))
     if argument.kind is Kind.STRING:
         return _string(register, position, argument.optional)
     if argument.kind is Kind.POINTER:
@@ -89,14 +116,10 @@ def _decoder(argument: Argument, position: int, declaration: Declaration) -> Dec
     return _buffer(register, position, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
 
 
-def _value(register: int, argument: Argument) -> Decoder:
-    if argument.bits == 32 and argument.signed:
-        return lambda guest, entry: ((entry[register] & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
-    if argument.bits == 32:
-        return lambda guest, entry: entry[register] & 0xFFFFFFFF
-    if argument.signed:
-        return lambda guest, entry: (entry[register] ^ 1 << 63) - (1 << 63)
-    return lambda guest, entry: entry[register]
+@cache
+def _value(expression: str) -> Decoder:
+    decoder: Decoder = eval(f"lambda guest, entry: {expression}")
+    return decoder
 
 
 def _string(register: int, position: int, optional: bool) -> Decoder:

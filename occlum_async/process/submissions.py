@@ -122,15 +122,17 @@ class Submissions:
         """Serve guests until none has anything to say, or a time slice is over."""
         self._scheduled = True  # completions sent from here need no other turn
         end = time.monotonic_ns() + SLICE_NS
-        poller, found = self._poller, self._found
+        poller, found, scheduler = self._poller, self._found, self.scheduler
+        gather = min(GATHER_NS, self._spin_ns)
         lib.poller_wake(poller)
         while time.monotonic_ns() < end:
-            count = lib.poller_scan(poller, found, BATCH)
-            if not count:
-                if self.scheduler.busy:
+            if scheduler.ready:
+                count = lib.poller_scan(poller, found, BATCH)
+                if not count:
                     break
+            else:
                 # What guests do next may leave together with what is queued: so look a moment longer.
-                count = lib.poller_spin(poller, found, BATCH, min(GATHER_NS, self._spin_ns))
+                count = lib.poller_spin(poller, found, BATCH, gather)
                 if not count and self.turn():
                     break
                 count = count or lib.poller_spin(poller, found, BATCH, self._spin_ns)
@@ -140,12 +142,19 @@ class Submissions:
                         self._scheduled = False
                         return
             self._dispatch(count)
-            self.scheduler.run_ready()
+            if scheduler.ready:
+                scheduler.run_ready()
         self._schedule()
 
     def _dispatch(self, count: int) -> None:
+        submitters, found = self._submitters, self._found
+        if count == 1:
+            only = submitters[found[0]]
+            if only is not None:
+                only.submitted()
+            return
         # All are looked up first: what is served may give a handle to somebody else.
-        for submitter in [self._submitters[self._found[i]] for i in range(count)]:
+        for submitter in [submitters[found[i]] for i in range(count)]:
             if submitter is not None:
                 submitter.submitted()
 

@@ -56,11 +56,13 @@ class Strand:
         self.interrupted = False
         self._timer: asyncio.TimerHandle | None = None
 
-    async def park(self, timeout: float | None = None, interruptible: bool = True) -> Any:
+    @types.coroutine
+    def park(self, timeout: float | None = None, interruptible: bool = True) -> Generator[Any, Any, Any]:
         """Wait until ``resume`` is called with the present ticket.
 
         ``timeout`` is in seconds; ``TIMED_OUT`` is returned when it passes. Raises ``Interrupted`` when
-        a signal arrives first and ``interruptible`` is true.
+        a signal arrives first and ``interruptible`` is true. A generator, so that a wake-up passes through
+        one frame less.
         """
         if interruptible and self.interrupted:
             self.ticket += 1
@@ -73,7 +75,7 @@ class Strand:
         self.parked = True
         self.interruptible = interruptible
         try:
-            return await self.suspend()
+            return (yield from self.suspend())
         finally:
             self.parked = False
             self.ticket += 1
@@ -102,8 +104,11 @@ class Strand:
             self.parked = False
             self._continue(None, error)
 
-    async def suspend(self) -> Any:
-        """Give up control without a ticket: the one who knows that this strand waits here continues it."""
+    def suspend(self) -> Any:
+        """Give up control without a ticket: the one who knows that this strand waits here continues it.
+
+        The result is to be awaited, or for ``yield from`` in a generator that is itself awaited.
+        """
         raise NotImplementedError
 
     def resume_now(self) -> None:
@@ -137,8 +142,15 @@ class CoroutineStrand(Strand):
         """Queue the first step."""
         self._continue(None, None)
 
-    async def suspend(self) -> Any:
-        return await _suspend()
+    def suspend(self) -> Any:
+        return _suspend()
+
+    def resume(self, ticket: int, value: Any = None) -> bool:
+        if not self.parked or ticket != self.ticket:
+            return False
+        self.parked = False
+        self.scheduler.enqueue(self, value, None)
+        return True
 
     def resume_now(self) -> None:
         self.scheduler.step(self)
@@ -156,9 +168,10 @@ class TaskStrand(Strand):
         super().__init__(scheduler)
         self._future: asyncio.Future[Any] | None = None
 
-    async def suspend(self) -> Any:
+    @types.coroutine
+    def suspend(self) -> Any:
         self._future = self.scheduler.loop.create_future()
-        return await self._future
+        return (yield from self._future)
 
     def _continue(self, value: Any, error: BaseException | None) -> None:
         future = self._future
@@ -180,7 +193,7 @@ class Scheduler:
         self.loop = loop
         self.steps = 0
         self._current: Strand | None = None
-        self._ready: deque[tuple[CoroutineStrand, Any, BaseException | None]] = deque()
+        self.ready: deque[tuple[CoroutineStrand, Any, BaseException | None]] = deque()  # those who may go on
         self._scheduled = False
         self._task_strands: dict[asyncio.Task[Any], TaskStrand] = {}
 
@@ -212,7 +225,7 @@ class Scheduler:
 
     def enqueue(self, strand: CoroutineStrand, value: Any, error: BaseException | None) -> None:
         """Put a strand that may go on at the end of the run queue."""
-        self._ready.append((strand, value, error))
+        self.ready.append((strand, value, error))
         if not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._run_from_loop)
@@ -220,22 +233,17 @@ class Scheduler:
     def _run_from_loop(self) -> None:
         self._scheduled = False
         self.run_ready()
-        if self._ready and not self._scheduled:
+        if self.ready and not self._scheduled:
             self._scheduled = True
             self.loop.call_soon(self._run_from_loop)
 
     def run_ready(self) -> None:
         """Step every strand that may go on, at most ``BATCH`` of them."""
         for _ in range(self.BATCH):
-            if not self._ready:
+            if not self.ready:
                 return
-            strand, value, error = self._ready.popleft()
+            strand, value, error = self.ready.popleft()
             self.step(strand, value, error)
-
-    @property
-    def busy(self) -> bool:
-        """Whether some strand may go on now."""
-        return bool(self._ready)
 
     def step(self, strand: CoroutineStrand, value: Any = None, error: BaseException | None = None) -> None:
         """Run ``strand`` until it parks or ends. An exception that leaves it is an oops: logged, contained."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from .strand import TIMED_OUT, Scheduler, Strand
@@ -45,8 +45,10 @@ class WaitQueue:
 
     def remove(self, waiter: Waiter) -> None:
         """Take an entry back; no error when it is gone already."""
-        with suppress(ValueError):
+        try:  # noqa: SIM105 - suppress() costs more than the removal, and every wait ends here
             self._waiters.remove(waiter)
+        except ValueError:
+            pass
 
     def wake(self, events: int = ANY) -> None:
         """Tell everyone who waits for any of ``events``, but one exclusive waiter at most."""
@@ -70,8 +72,7 @@ class WaitQueue:
         A wake-up is a hint: look at the object again, in a loop.
         """
         strand = scheduler.current()
-        ticket = strand.ticket
-        waiter = self.add(lambda events: strand.resume(ticket, events), mask, exclusive)
+        waiter = self.add(partial(strand.resume, strand.ticket), mask, exclusive)
         try:
             return await strand.park(timeout, interruptible) is not TIMED_OUT
         finally:
@@ -83,11 +84,7 @@ async def wait_any(
 ) -> bool:
     """Wait for a wake-up of any of several queues (poll(2), select(2)); False on time-out."""
     strand: Strand = scheduler.current()
-    ticket = strand.ticket
-
-    def callback(events: int) -> bool:
-        return strand.resume(ticket, events)
-
+    callback = partial(strand.resume, strand.ticket)
     waiters = [(queue, queue.add(callback, mask)) for queue, mask in queues]
     try:
         return await strand.park(timeout) is not TIMED_OUT

@@ -122,8 +122,11 @@ async def read(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], cou
 @syscall(1)
 async def write(thread: Thread, fd: Fd, buf: Annotated[Buffer, In("count")], count: Size) -> int:
     file = _writable(thread, fd)
-    source = await _bounded(thread, file, buf, None)
-    return await _write_from(source, lambda data, done: file.write(data))
+    if isinstance(file, RegularFile):
+        buf = await _bounded(thread, file, buf, None)
+    if count <= CHUNK:
+        return await file.write(buf.read())
+    return await _write_from(buf, lambda data, done: file.write(data))
 
 
 @syscall(17)

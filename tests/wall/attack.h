@@ -94,7 +94,6 @@ static inline void ring(int index, u32 number, const uint64_t *args) {
     struct oa_slot *slot = slot_of(index);
     u32 before = __atomic_load_n(&slot->cq_seq, __ATOMIC_ACQUIRE);
     slot->number = number;
-    slot->flags = 0;
     for (int i = 0; i < 6; i++) {
         slot->args[i] = args ? args[i] : 0;
         slot->places[i].length = OA_PLACE_NONE;
