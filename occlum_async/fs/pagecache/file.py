@@ -317,6 +317,7 @@ class CachedFile:
             if last > first:
                 self._take_away(first, last)
                 await self.store.punched(first, last)
+                self._take_away(first, last)  # what somebody has read meanwhile
 
     async def _blank(self, start: int, end: int) -> None:
         """Write zeros within one page, unless it has nothing else there."""

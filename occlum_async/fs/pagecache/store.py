@@ -45,8 +45,13 @@ class PageStore(ABC):
         """The first page from ``index`` on, and before ``end``, that may hold anything but zeros; ``end`` if none."""
         return index
 
+    @abstractmethod
     async def resized(self, size: int) -> None:
-        """The file has ``size`` bytes now, whether more or fewer than before. Nobody reads or writes back meanwhile."""
+        """The file has ``size`` bytes now, more or fewer than before: what the store has behind them goes.
 
+        Nobody writes the file, writes it back or changes its size meanwhile. The tail of the last page is the cache's.
+        """
+
+    @abstractmethod
     async def punched(self, index: int, end: int) -> None:
-        """The pages from ``index`` on and before ``end`` are zeros now; likewise."""
+        """The pages from ``index`` on and before ``end`` are zeros now: what the store has there goes. Likewise."""

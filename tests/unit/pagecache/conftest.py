@@ -57,10 +57,12 @@ class MemoryStore(PageStore):
     async def next_data(self, index: int, end: int) -> int:
         return min((page for page in self.pages if index <= page < end), default=end)
 
-    def cut(self, end: int) -> None:
-        """What a file system does after a truncation: the pages from ``end`` on are free again."""
-        self.pages = {page: data for page, data in self.pages.items() if page < end}
-        self.reserved = {page for page in self.reserved if page < end}
+    async def resized(self, size: int) -> None:
+        await self.punched((size + PAGE - 1) // PAGE, 1 << 60)
+
+    async def punched(self, index: int, end: int) -> None:
+        self.pages = {page: data for page, data in self.pages.items() if not index <= page < end}
+        self.reserved = {page for page in self.reserved if not index <= page < end}
 
     def bytes(self, size: int) -> bytes:
         """The file as the disk has it."""

@@ -140,7 +140,6 @@ async def test_truncation_and_growth(made: Made) -> None:
         await file.truncate(10 * PAGE + 110)
         assert await file.read(10, 10 * PAGE + 100) == bytes(10)
         await file.truncate(100)
-        store.cut(1)
         memory[100:105] = b"junk!"
         await file.write(b"end", 110)
         assert await file.read(20, 98) == DATA[98:100] + bytes(10) + b"end"
