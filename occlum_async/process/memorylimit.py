@@ -87,9 +87,11 @@ class MemoryWatch:
             sending.send_to_process(process, SigInfo.kernel(SIGKILL))
 
     def _held(self) -> int:
-        """Bytes that files in memory and pipes hold."""
+        """Bytes that files in memory, pipes and sockets hold."""
         kernel = self._kernel
-        return (kernel.file_memory.pages_used + (kernel.ipc.pipe_pages.total if kernel.ipc is not None else 0)) * PAGE
+        pipes: int = kernel.ipc.pipe_pages.total * PAGE if kernel.ipc is not None else 0
+        sockets: int = kernel.network.memory.used if kernel.network is not None else 0
+        return kernel.file_memory.pages_used * PAGE + pipes + sockets
 
     @staticmethod
     def _open(process: Process) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Whoever boots or embeds the LibOS, and what happens without anybody's doing.
 NOBODY = Identity(capabilities=-1)
+SOCKET_SHARE = 8  # sockets may hold this part of the memory before each of them may hold only little
 
 
 def identity(thread: Thread) -> Identity:
@@ -31,4 +32,6 @@ def make_network(kernel: Kernel) -> NetworkStack:
             return NOBODY
         return NOBODY if thread is None else identity(thread)
 
-    return NetworkStack(kernel.scheduler, identify)
+    stack = NetworkStack(kernel.scheduler, identify)
+    stack.memory.limit = kernel.config.memory // SOCKET_SHARE
+    return stack

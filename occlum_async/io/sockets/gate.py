@@ -109,7 +109,12 @@ class Gate:
         except SyscallError:
             self.network.close(fd)
             return True
-        child = listener.child(local, peer)
+        try:
+            child = listener.child(local, peer)
+        except SyscallError as error:
+            log.warning("a connection from outside was turned away: %s", errno.errorcode.get(error.errno, error.errno))
+            self._turn_away(fd)
+            return True
         if not self._inherits:
             pass_options(self.network, fd, child)
         Wire(self.stack, self.network, fd, child.family).attach(child)

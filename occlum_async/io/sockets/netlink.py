@@ -185,7 +185,7 @@ class NetlinkSocket(RecordSocket):
         self._answer(self._message(rt.NLMSG_ERROR, 0, sequence, INT.pack(-number) + request_head))
 
     def _answer(self, data: bytes) -> None:
-        if len(self.inbox) >= QUEUE_LIMIT:
+        if len(self.inbox) >= QUEUE_LIMIT or (self.inbox and self.stack.memory.pressed):
             self.error = errno.ENOBUFS
             self.waiters.wake()
             return

@@ -13,6 +13,8 @@ class RecordSocket(Socket):
     def put_record(self, chunk: Chunk) -> None:
         """A record has arrived."""
         self.inbox.append(chunk)
+        if chunk.sender is None:
+            self.stack.memory.charge(chunk.charge)
         if self.waiters:
             self.waiters.wake(POLLIN | POLLRDNORM | POLLRDBAND)
 
@@ -83,8 +85,7 @@ class RecordSocket(Socket):
             self.peek_offset = max(0, self.peek_offset - len(chunk.data))
         if chunk.ancillary is not None and chunk.ancillary.files:
             self.stack.flight.land(chunk.ancillary.files)
-        if chunk.sender is not None:
-            chunk.sender.uncharge(chunk.charge)
+        self.discharge(chunk)
         self.record_taken()
 
     def record_taken(self) -> None:

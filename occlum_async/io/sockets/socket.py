@@ -27,6 +27,7 @@ from ...abi.stat import S_IFSOCK, Stat
 from ...abi.user import UserPointer
 from ..file import POLLERR, POLLHUP, POLLOUT, POLLWRBAND, POLLWRNORM, File
 from . import interface
+from .memory import PRESSED, SOCKET_COST
 from .options import SocketOptions
 
 if TYPE_CHECKING:
@@ -184,25 +185,50 @@ class Socket(SocketOptions, File):
         files: list[File] = []
         while self.inbox:
             chunk = self.inbox.popleft()
-            if chunk.sender is not None:
-                chunk.sender.uncharge(chunk.charge)
+            self.discharge(chunk)
             if chunk.ancillary is not None and chunk.ancillary.files:
                 self.stack.flight.land(chunk.ancillary.files)
                 files += chunk.ancillary.files
         if files:
             self.stack.flight.discard(files)
 
+    def discharge(self, chunk: Chunk) -> None:
+        """A chunk has left this socket's queue."""
+        if chunk.sender is not None:
+            chunk.sender.uncharge(chunk.charge)
+        else:
+            self.stack.memory.uncharge(chunk.charge)
+
+    def charge(self, size: int) -> None:
+        """``size`` bytes that this socket has sent wait to be read."""
+        self.sent += size
+        self.stack.memory.charge(size)
+
     def uncharge(self, size: int) -> None:
         """``size`` bytes of what this socket has sent were taken, or thrown away."""
         was_writable = self.sent <= self.writable_at
         self.sent -= size
+        self.stack.memory.uncharge(size)
         if not was_writable and self.sent <= self.writable_at:
             self.waiters.wake(POLLOUT | POLLWRNORM | POLLWRBAND)
 
     @property
+    def full_at(self) -> int:
+        """A sender waits while this many bytes or more are unread."""
+        return min(self.send_limit, PRESSED) if self.stack.memory.pressed else self.send_limit
+
+    @property
     def writable_at(self) -> int:
         """POLLOUT holds while no more than this many bytes are unread."""
-        return self.send_limit >> 2
+        return self.full_at >> 2
+
+    def relieved(self) -> None:
+        """There is room again for what all sockets hold."""
+        self.waiters.wake(POLLOUT | POLLWRNORM | POLLWRBAND)
+
+    @property
+    def held(self) -> int:
+        return SOCKET_COST + sum(chunk.charge for chunk in self.inbox) + SOCKET_COST * len(self.backlog)
 
     # -- what a family implements ----------------------------------------------
 

@@ -28,6 +28,7 @@ from ...abi.socket import (
 from ...sched.strand import Scheduler
 from .flight import Flight
 from .links import Links
+from .memory import SOCKET_COST, SocketMemory
 from .netlink import NetlinkSocket
 from .outside import Outside
 from .ports import PortTable, is_loopback
@@ -55,6 +56,7 @@ class NetworkStack:
         self.flight = Flight(scheduler.loop)
         # All open sockets by inode number; those with abstract names, by type and name; those with ports.
         self.sockets: dict[int, Socket] = {}
+        self.memory = SocketMemory(self._relieved)
         self.abstract: dict[tuple[int, bytes], UnixSocket] = {}
         self.autobind_next = 0
         self.tcp_ports = PortTable(check_listening=True)
@@ -77,6 +79,7 @@ class NetworkStack:
         make = self.families.get(family)
         if make is None:
             raise SyscallError(errno.EAFNOSUPPORT)
+        self.memory.check_socket()
         return make(self, type, protocol)
 
     def pair(self, family: int, type: int, protocol: int) -> tuple[Socket, Socket]:
@@ -106,11 +109,17 @@ class NetworkStack:
         """Note a new socket; its inode number."""
         number = next(self._numbers)
         self.sockets[number] = socket
+        self.memory.charge(SOCKET_COST)
         return number
 
     def forget(self, socket: Socket) -> None:
         """``socket`` was closed."""
-        self.sockets.pop(socket.ino, None)
+        if self.sockets.pop(socket.ino, None) is not None:
+            self.memory.uncharge(SOCKET_COST)
+
+    def _relieved(self) -> None:
+        for socket in tuple(self.sockets.values()):
+            socket.relieved()
 
     def table(self, family: int, type: int = 0) -> list[dict[str, Any]]:
         """What /proc/net shows: one row for each open socket of the family (and type, if not 0).

@@ -27,6 +27,7 @@ from ...abi.socket import (
 from ...abi.user import UserPointer
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from .connection import ConnectionSocket
+from .memory import PRESSED
 from .socket import Ancillary, Chunk, Received
 
 PIECE = 65536  # a longer send is cut, so that the reader may begin while the writer still waits
@@ -61,11 +62,6 @@ class ByteStream(ConnectionSocket):
     # An orderly end was received: an error that comes thereafter does not hide it.
     finished = False
 
-    @property
-    def full_at(self) -> int:
-        """A sender blocks while this many bytes or more are unread."""
-        return self.send_limit
-
     def buffers_changed(self) -> None:
         self.waiters.wake(WRITABLE)
 
@@ -77,6 +73,7 @@ class ByteStream(ConnectionSocket):
         if (
             peer is not None and self.connected and not self.error and not self.shut & SHUT_SEND
             and not peer.closed and not peer.shut & SHUT_RECEIVE and 0 < size <= PIECE and self.sent < self.full_at
+            and not self.stack.memory.pressed
         ):  # fmt: skip
             # The common case: all is well and there is room for all of it.
             self._push(peer, data if isinstance(data, bytes) else bytes(data), self.prepare_ancillary(None))
@@ -108,8 +105,9 @@ class ByteStream(ConnectionSocket):
             if not size:
                 return 0
             while done < size and self.sent < self.full_at:
-                last = size - done <= PIECE
-                end = size - urgent if last else done + PIECE
+                most = PRESSED if self.stack.memory.pressed else PIECE
+                last = size - done <= most
+                end = size - urgent if last else done + most
                 piece = data if end - done == size else memoryview(data)[done:end]
                 if end > done:
                     self._push(peer, piece, self.prepare_ancillary(ancillary))
@@ -151,7 +149,7 @@ class ByteStream(ConnectionSocket):
         chunk = Chunk(piece, charge, self, ancillary)
         if peer.stamps:
             chunk.stamp = time.time_ns()
-        self.sent += charge
+        self.charge(charge)
         peer.inbox.append(chunk)
         if peer.waiters:
             peer.waiters.wake(READABLE)
@@ -160,7 +158,7 @@ class ByteStream(ConnectionSocket):
         # There is one urgent byte at most: an older one becomes ordinary data, or vanishes if it was taken.
         if peer.urgent is not None:
             peer.urgent.urgent = False
-        self.sent += 1 + self.overhead
+        self.charge(1 + self.overhead)
         peer.urgent = Chunk(byte, 1 + self.overhead, self, ancillary, urgent=True)
         peer.inbox.append(peer.urgent)
         peer.waiters.wake(READABLE | POLLPRI)
@@ -311,8 +309,7 @@ class ByteStream(ConnectionSocket):
         if chunk is self.urgent:
             self.urgent = None
         self.consumed(len(chunk.data))
-        if chunk.sender is not None:
-            chunk.sender.uncharge(chunk.charge)
+        self.discharge(chunk)
 
     def _shorten(self, chunk: Chunk, size: int) -> None:
         chunk.data = memoryview(chunk.data)[size:]

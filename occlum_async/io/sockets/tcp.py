@@ -16,6 +16,7 @@ from ...abi.socket import (
     InetAddress,
 )
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
+from .memory import PRESSED
 from .ports import PortTable
 from .socket import Ancillary, Received
 from .stamps import stamp_messages
@@ -83,7 +84,8 @@ class TcpSocket(TcpOptions, ByteStream):
 
     @property
     def full_at(self) -> int:
-        return self.send_limit + (self.peer.receive_limit if self.peer is not None else 0)
+        full = self.send_limit + (self.peer.receive_limit if self.peer is not None else 0)
+        return min(full, PRESSED) if self.stack.memory.pressed else full
 
     @property
     def writable_at(self) -> int:
@@ -221,6 +223,7 @@ class TcpSocket(TcpOptions, ByteStream):
 
     def child(self, local: InetAddress, remote: InetAddress) -> TcpSocket:
         """The socket of a connection that this listener has got. It is nobody's peer yet."""
+        self.stack.memory.check_socket()
         child = TcpSocket(self.stack, self.family)
         child.creator = self.creator
         child.options, child.congestion = dict(self.options), self.congestion

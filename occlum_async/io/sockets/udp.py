@@ -181,6 +181,8 @@ class UdpSocket(InetSocket, RecordSocket):
         charge = len(payload) + OVERHEAD
         if self._queued + charge > self.receive_limit + slack or self.shut & SHUT_RECEIVE:
             return
+        if self._queued and self.stack.memory.pressed:
+            return
         self._queued += charge
         chunk = Chunk(payload, charge, None, None, self.format_address(sender))
         chunk.destination = destination.host

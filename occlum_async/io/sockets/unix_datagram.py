@@ -29,6 +29,7 @@ from ..file import (
     POLLWRBAND,
     POLLWRNORM,
 )
+from .memory import PRESSED
 from .records import RecordSocket
 from .socket import Ancillary, Chunk, Received
 from .unix import UnixSocket
@@ -50,7 +51,7 @@ class UnixRecords(UnixSocket, RecordSocket):
         chunk = Chunk(bytes(data), len(data) + OVERHEAD, self, ancillary)
         chunk.address = encode_unix(self.name) if self.name.name else None
         chunk.stamp = time.time_ns()
-        self.sent += chunk.charge
+        self.charge(chunk.charge)
         return chunk
 
     def check_size(self, size: int, flags: int) -> None:
@@ -59,6 +60,8 @@ class UnixRecords(UnixSocket, RecordSocket):
             raise SyscallError(errno.EOPNOTSUPP)
         if size > self.send_limit - 32:
             raise SyscallError(errno.EMSGSIZE)
+        if size > PRESSED and self.stack.memory.pressed:
+            raise SyscallError(errno.ENOBUFS)
 
     def buffers_changed(self) -> None:
         self.waiters.wake(WRITABLE)
@@ -149,11 +152,11 @@ class UnixDatagram(UnixRecords):
             if self.shut & SHUT_SEND:
                 raise SyscallError(errno.EPIPE)
             target = self._target(address)
-            if self.sent < self.send_limit and not self._queue_full(target):
+            if self.sent < self.full_at and not self._queue_full(target):
                 return target
             if deadline is None:
                 deadline = self.deadline(self.send_timeout)
-            if self.sent >= self.send_limit:
+            if self.sent >= self.full_at:
                 await self.wait_ready(WRITABLE, flags, deadline)
             else:
                 await self._wait_vacancy(target, flags, deadline)
@@ -240,7 +243,7 @@ class UnixSeqpacket(UnixConnection, UnixRecords):
                 self.check_size(len(data), flags)
                 if self.shut & SHUT_SEND or peer.closed or peer.shut & SHUT_RECEIVE:
                     raise SyscallError(errno.EPIPE)
-                if self.sent < self.send_limit:
+                if self.sent < self.full_at:
                     break
                 if deadline is None:
                     deadline = self.deadline(self.send_timeout)

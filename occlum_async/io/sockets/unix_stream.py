@@ -75,6 +75,7 @@ class UnixConnection(UnixSocket, ConnectionSocket):
             raise SyscallError(errno.EAGAIN)
 
     def _meet(self, listener: Self) -> None:
+        self.stack.memory.check_socket()
         child = type(self)(self.stack, self.protocol)
         child.creator = listener.creator
         child.name = UnixAddress(listener.name.name)

@@ -21,6 +21,7 @@ from ...abi.socket import MSG_OOB, SHUT_BOTH, SHUT_SEND, SOL_IP, SOL_IPV6, SOL_T
 from ..boundary.network import MSG_ZEROCOPY, PIECES_MAX, SEND_MAX, HostNetwork, Pending, Piece, reset_on_close
 from .hostoptions import pass_option, passes
 from .ipoptions import IP_MTU, IPV6_MTU
+from .memory import PRESSED
 from .ports import is_loopback
 from .tcp import CLOSE_WAIT, ESTABLISHED, TcpSocket
 from .tcpoptions import CLOSE
@@ -105,13 +106,12 @@ class Wire(TcpSocket):
                 self._reset(errno.ECONNRESET)
                 return
             self._push(inside, data, None)
-            if self.sent >= HIGH and self._receiving is not None:
+            if self.sent >= (PRESSED if self.stack.memory.pressed else HIGH) and self._receiving is not None:
                 self._receiving.cancel()
             return
         self._receiving = None
         if error == errno.ECANCELED or self._leaving:
-            if self.sent < LOW:
-                self._receive()
+            self._receive_again()
             self._close_when_idle()
         elif error:
             self._break(error)
@@ -123,7 +123,15 @@ class Wire(TcpSocket):
     def uncharge(self, size: int) -> None:
         """The socket inside has read."""
         self.sent -= size
-        if self._receiving is None and self.sent < LOW and self.connected:
+        self.stack.memory.uncharge(size)
+        self._receive_again()
+
+    def relieved(self) -> None:
+        self._receive_again()
+
+    def _receive_again(self) -> None:
+        """Go on to take from the host if little enough waits inside."""
+        if self._receiving is None and self.connected and self.sent < (PRESSED if self.stack.memory.pressed else LOW):
             self._receive()
 
     # -- to the host ---------------------------------------------------------------
