@@ -18,6 +18,9 @@ RESULTS: Final = (
     0, 1, 3, 1 << 16, 1 << 30, (1 << 31) - 1, -errno.EPERM, -errno.EINTR, -errno.EIO, -errno.EAGAIN, -errno.EBADF,
     -errno.ENOMEM, -errno.ENOBUFS, -errno.ECANCELED, -errno.ECONNRESET, -134, -512, -4096, -(1 << 31),
 )  # fmt: skip
+STAT: Final = (
+    "st_mode", "st_ino", "st_dev", "st_nlink", "st_uid", "st_gid", "st_size", "st_atime", "st_mtime", "st_ctime",
+)  # fmt: skip
 ERRORS: Final = (errno.EPERM, errno.EINTR, errno.EIO, errno.EAGAIN, errno.ENOSPC, errno.EMFILE, errno.ENOSYS, 600, 4095)
 
 
@@ -138,10 +141,13 @@ class FaultyCalls:
         if isinstance(answer, bytes):
             return choose((b"", answer[:1], answer + b"more", answer * 3))
         if isinstance(answer, os.stat_result):
-            field = self.liar.random.randrange(10)
-            values = list(answer)
-            values[field] = choose((-1, 0, 1 << 62, values[field] + 1))
-            return os.stat_result(values)
+            names = [name for name in dir(answer) if name.startswith("st_")]
+            values = {name: getattr(answer, name) for name in names}
+            lie = choose([name for name in names if isinstance(values[name], int)])
+            short = lie in ("st_mode", "st_uid", "st_gid")
+            least = -1 if lie in ("st_size", "st_blocks") or lie.endswith("_ns") else 0
+            values[lie] = choose((least, 0, (1 << 32) - 1 if short else 1 << 62, values[lie] + 1))
+            return os.stat_result([values[name] for name in STAT], values)
         return answer
 
 

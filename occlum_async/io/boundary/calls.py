@@ -15,6 +15,7 @@ import os
 import select
 import struct
 from collections.abc import Callable
+from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
 from typing import Any, NamedTuple, TypeVar
 
 from ...abi.errors import SyscallError
@@ -35,6 +36,9 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 0
 RESOLVE_CONFINED = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS
 
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+
+FILE_TYPES = frozenset((S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK))
+TIME_MAX = (1 << 40) * 10**9  # ns before and after 1970: more than any file system has
 
 _SYS_GETDENTS64, _SYS_LINKAT, _SYS_FALLOCATE, _SYS_SYNCFS = 217, 265, 285, 306
 _SYS_RENAMEAT2, _SYS_OPENAT2 = 316, 437
@@ -152,10 +156,14 @@ class HostCalls:
         return not self._openat2_works
 
     def check_fd(self, fd: int) -> int:
-        """A descriptor that is new; nobody gets a standard stream of ours, whatever the host says."""
+        """A descriptor that is new, and goes back to the host by ``close``."""
+        self.descriptors.add(self._check_new(fd))
+        return fd
+
+    def _check_new(self, fd: int) -> int:
+        """``fd`` if the host may have opened it: nobody gets a standard stream of ours, or what another has."""
         if fd <= 2 or fd in self.descriptors:
             raise self.refuse("open", fd)
-        self.descriptors.add(fd)
         return fd
 
     def open_start(self, path: bytes, flags: int) -> int:
@@ -163,12 +171,12 @@ class HostCalls:
         return self.check_fd(self.call("open", os.open, path, flags | os.O_CLOEXEC))
 
     def reopen(self, fd: int, flags: int) -> int:
-        """A new open file description of the file behind ``fd``."""
-        return self.call("open", os.open, b"/proc/self/fd/%d" % fd, flags | os.O_CLOEXEC)
+        """A new open file description of the file behind ``fd``. Anybody may close it."""
+        return self._check_new(self.call("open", os.open, b"/proc/self/fd/%d" % fd, flags | os.O_CLOEXEC))
 
     def duplicate(self, fd: int) -> int:
-        """Another descriptor of the same open file description."""
-        return self.call("dup", os.dup, fd)
+        """Another descriptor of the same open file description. Anybody may close it."""
+        return self._check_new(self.call("dup", os.dup, fd))
 
     def close(self, fd: int) -> None:
         """Close a descriptor. Never fails: what close(2) reports is of no use to anybody."""
@@ -184,11 +192,19 @@ class HostCalls:
 
     def stat(self, directory: int, name: bytes) -> os.stat_result:
         """The attributes of one name, a symbolic link's own."""
-        return self.call("stat", os.stat, name, dir_fd=directory, follow_symlinks=False)
+        return self._checked_stat(self.call("stat", os.stat, name, dir_fd=directory, follow_symlinks=False))
 
     def fstat(self, fd: int) -> os.stat_result:
         """The attributes of an open file."""
-        return self.call("fstat", os.fstat, fd)
+        return self._checked_stat(self.call("fstat", os.fstat, fd))
+
+    def _checked_stat(self, stat: os.stat_result) -> os.stat_result:
+        times = stat.st_atime_ns, stat.st_mtime_ns, stat.st_ctime_ns
+        if S_IFMT(stat.st_mode) not in FILE_TYPES or stat.st_size < 0 or stat.st_blocks < 0:
+            raise self.refuse("stat", stat)
+        if max(times) >= TIME_MAX or min(times) <= -TIME_MAX:
+            raise self.refuse("stat", times)
+        return stat
 
     def statvfs(self, fd: int) -> os.statvfs_result:
         """Space and limits of the file system that ``fd`` is on."""
