@@ -142,8 +142,10 @@ def getpeername(thread: Thread, fd: Fd, address: Pointer, length: Pointer) -> No
 
 
 @syscall(50)
-def listen(thread: Thread, fd: Fd, backlog: Int) -> None:
-    socket_of(thread, fd).listen(backlog)
+async def listen(thread: Thread, fd: Fd, backlog: Int) -> None:
+    target = socket_of(thread, fd)
+    await target.admit_listen()
+    target.listen(backlog)
 
 
 @syscall(42)
@@ -166,7 +168,7 @@ async def _accept(thread: Thread, fd: int, address: UserPointer, length: UserPoi
     number = install(thread, connection, flags)
     if address:
         try:
-            put_address(connection.remote(), address, length)
+            put_address(connection.origin(), address, length)
         except SyscallError:
             thread.files.close(number)
             raise

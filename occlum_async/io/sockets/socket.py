@@ -244,12 +244,19 @@ class Socket(SocketOptions, File):
         """getpeername(2); ENOTCONN."""
         raise SyscallError(errno.EOPNOTSUPP)
 
+    def origin(self) -> bytes:
+        """Where a connection that was accepted comes from, even if it is over."""
+        return self.remote()
+
     async def admit_bind(self, address: Any) -> None:
         """Ask whoever has a say whether this socket may take a name; EACCES."""
 
     def bind(self, address: Any) -> None:
         """Take a name; EADDRINUSE, EINVAL when there is one already."""
         raise SyscallError(errno.EOPNOTSUPP)
+
+    async def admit_listen(self) -> None:
+        """Ask whoever has a say whether this socket may listen, if it takes a name by that; EACCES."""
 
     def listen(self, backlog: int) -> None:
         """Accept connections from now on."""

@@ -110,7 +110,14 @@ class TcpSocket(TcpOptions, ByteStream):
             raise SyscallError(errno.ENOTCONN)
         return super().remote()
 
+    def origin(self) -> bytes:
+        return super().remote()
+
     # -- connecting ------------------------------------------------------------
+
+    async def admit_listen(self) -> None:
+        if not self.name.port:
+            await self.admit_bind(self.name)
 
     def listen(self, backlog: int) -> None:
         if self.connected or self.pending is not None:
