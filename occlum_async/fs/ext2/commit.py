@@ -1,0 +1,86 @@
+"""Changes and commits: when the metadata is whole, and how it gets to the device at once.
+
+Invariant: between two commits the device's ``sync`` is never called, and at a commit no change is half done.
+On a device whose ``sync`` is atomic every state that is ever found after a crash is therefore a consistent one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from ...sched.strand import Scheduler
+from ...sched.waitqueue import WaitQueue
+
+
+class Gate(AbstractAsyncContextManager[None]):
+    """``async with gate`` is one change: many may be under way, none while the gate is shut."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.inside = 0
+        self.is_shut = False
+        self._queue = WaitQueue()
+
+    async def __aenter__(self) -> None:
+        while self.is_shut:
+            await self._queue.wait(self.scheduler, interruptible=False)
+        self.inside += 1
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.inside -= 1
+        if not self.inside:
+            self._queue.wake()
+
+    async def shut(self) -> None:
+        """Let nobody in any more and wait until nobody is inside."""
+        while self.is_shut:
+            await self._queue.wait(self.scheduler, interruptible=False)
+        self.is_shut = True
+        while self.inside:
+            await self._queue.wait(self.scheduler, interruptible=False)
+
+    def open(self) -> None:
+        """Let everybody in again."""
+        self.is_shut = False
+        self._queue.wake()
+
+
+class Commits:
+    """Commits, one at a time. Whoever asks while one is under way shares the next with all who do so."""
+
+    def __init__(self, scheduler: Scheduler, commit: Callable[[], Awaitable[None]]) -> None:
+        self.scheduler = scheduler
+        self._commit = commit
+        self._started = 0
+        self._done = 0
+        self._failed: tuple[int, Exception] | None = None
+        self._busy = False
+        self._queue = WaitQueue()
+
+    async def request(self) -> None:
+        """Return when a commit that began after this call is durable; its error if it failed."""
+        wanted = self._started + 1
+        while self._done < wanted:
+            if self._failed is not None and self._failed[0] >= wanted:
+                raise self._failed[1]
+            if self._busy:
+                await self._queue.wait(self.scheduler, interruptible=False)
+                continue
+            await self._run()
+
+    async def _run(self) -> None:
+        self._busy = True
+        self._started += 1
+        number = self._started
+        try:
+            await self._commit()
+            self._done = number
+        except Exception as error:
+            self._failed = (number, error)
+        finally:
+            self._busy = False
+            self._queue.wake()

@@ -1,0 +1,268 @@
+"""The entries of a directory: records in blocks, each of which is a chain without gaps.
+
+Invariants: every block that ``block`` returns is a valid chain; an entry never moves while it exists, so its
+offset is a cookie that stays good; a hash index (which other drivers make) is given up at the first change, as
+the blocks under it are an ordinary directory.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import layout
+from .buffers import Buffer
+
+if TYPE_CHECKING:
+    from .directory import Ext2Directory
+
+_ENTRY = struct.Struct("<IHBB")  # inode, length of the record, length of the name, type
+HEAD = _ENTRY.size
+_UNKNOWN = 0xFFFF  # of ``room``
+READ_AHEAD = 32  # blocks
+
+
+class Entry(NamedTuple):
+    """One name: where its record is, and the offset of the one before it in the same block (-1: none)."""
+
+    buffer: Buffer
+    offset: int
+    previous: int
+    ino: int
+    type: int
+
+
+class Entries:
+    """The records of one directory. Nothing here checks whether a change makes sense."""
+
+    def __init__(self, directory: Ext2Directory) -> None:
+        self.fs = directory.fs
+        self._directory = directory
+        self._size = directory.fs.superblock.block_size
+        self._places = array("I")  # of the blocks, as far as they were looked up
+        self._room = array("H")  # the longest record that fits into each block
+
+    # -- blocks -------------------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the directory has."""
+        return self._directory.size // self._size
+
+    async def block(self, number: int) -> Buffer:
+        """Block ``number``, checked. EIO."""
+        places = self._places
+        if number >= len(places):
+            await self._locate(number)
+        buffer = self.fs.buffers.cached(places[number])
+        if buffer is None:
+            await self._read_ahead(number)
+            buffer = await self.fs.buffers.get(places[number])
+        if not buffer.checked:
+            self._check(buffer)
+        return buffer
+
+    async def _locate(self, number: int) -> None:
+        inode, fs = self._directory, self.fs
+        while len(self._places) <= number:
+            known = len(self._places)
+            if known >= self.blocks:
+                raise fs.fault(f"directory {inode.ino} has no block {number}")
+            place, length = await fs.map.find(inode, known, self.blocks - known)
+            if not place:
+                raise fs.fault(f"directory {inode.ino} has a hole")
+            if known == len(self._places):  # nobody else was faster
+                self._places.extend(range(place, place + length))
+                self._room.extend([_UNKNOWN] * length)
+
+    async def _read_ahead(self, number: int) -> None:
+        """Read the neighbours on the disk as well that are the next blocks of the directory."""
+        places = self._places
+        count = 1
+        while count < READ_AHEAD and number + count < len(places) and places[number + count] == places[number] + count:
+            count += 1
+        if count > 1:
+            await self.fs.buffers.prefetch(places[number], count)
+
+    def _check(self, buffer: Buffer) -> None:
+        """EIO unless the block is a chain of valid records that ends at its end."""
+        data, size = buffer.data, self._size
+        inodes = self.fs.superblock.inodes_count
+        offset = 0
+        while offset < size:
+            ino, length, name_length, _ = self._unpack(data, offset)
+            good = HEAD + 4 <= length <= size - offset and length % 4 == 0 and ino <= inodes
+            name = data[offset + HEAD : offset + HEAD + name_length]
+            if not good or (ino and (not name_length or HEAD + name_length > length or b"/" in name or b"\0" in name)):
+                raise self.fs.fault(f"directory {self._directory.ino}: block {buffer.block} is damaged at {offset}")
+            offset += length
+        buffer.checked = True
+
+    def _unpack(self, data: bytearray, offset: int) -> tuple[int, int, int, int]:
+        ino, length, name_length, kind = _ENTRY.unpack_from(data, offset)
+        return ino, length, name_length, kind if self.fs.superblock.filetype else 0
+
+    # -- looking ------------------------------------------------------------------------------
+
+    async def find(self, name: bytes) -> Entry | None:
+        """The entry of that name. EIO."""
+        number = 0
+        while number < self.blocks:
+            buffer = await self.block(number)
+            entry = self._find_in(buffer, name)
+            if entry is not None:
+                return entry
+            number += 1
+        return None
+
+    def _find_in(self, buffer: Buffer, name: bytes) -> Entry | None:
+        data = buffer.data
+        length = len(name)
+        position = data.find(name, HEAD)
+        while position >= 0:
+            if data[position - 2] == length and (entry := self._at(buffer, position - HEAD)) is not None:
+                return entry
+            position = data.find(name, position + 1)
+        return None
+
+    def _at(self, buffer: Buffer, wanted: int) -> Entry | None:
+        """The entry that begins at ``wanted``, if one does."""
+        if wanted % 4:
+            return None
+        previous, offset = -1, 0
+        data = buffer.data
+        while offset < wanted:
+            previous = offset
+            offset += data[offset + 4] | data[offset + 5] << 8
+        if offset != wanted:
+            return None
+        ino, _, _, kind = self._unpack(data, offset)
+        return Entry(buffer, offset, previous, ino, kind) if ino else None
+
+    async def listing(self, start: int) -> list[tuple[bytes, int, int, int]]:
+        """Name, inode, type and offset of the next entries at ``start`` or behind; [] at the end. EIO."""
+        number = start // self._size
+        found: list[tuple[bytes, int, int, int]] = []
+        while number < self.blocks and not found:
+            buffer = await self.block(number)
+            base = number * self._size
+            found = [
+                (name, ino, kind, base + offset)
+                for offset, ino, kind, name in self._records(buffer)
+                if ino and base + offset >= start and name not in (b".", b"..")
+            ]
+            number += 1
+        return found
+
+    def _records(self, buffer: Buffer) -> Iterator[tuple[int, int, int, bytes]]:
+        data, size = buffer.data, self._size
+        offset = 0
+        while offset < size:
+            ino, length, name_length, kind = self._unpack(data, offset)
+            yield offset, ino, kind, bytes(data[offset + HEAD : offset + HEAD + name_length])
+            offset += length
+
+    async def empty(self) -> bool:
+        """Whether there is nothing but "." and "..". EIO."""
+        return not await self.listing(0)
+
+    # -- changing ------------------------------------------------------------------------------
+
+    def start(self, buffer: Buffer, parent: int) -> None:
+        """Make the first block of a new directory."""
+        ino = self._directory.ino
+        kind = layout.ENTRY_TYPE[0o04] if self.fs.superblock.filetype else 0
+        _ENTRY.pack_into(buffer.data, 0, ino, 12, 1, kind)
+        buffer.data[8:9] = b"."
+        _ENTRY.pack_into(buffer.data, 12, parent, self._size - 12, 2, kind)
+        buffer.data[20:22] = b".."
+        buffer.checked = True
+        self._places.append(buffer.block)
+        self._room.append(_UNKNOWN)
+
+    async def add(self, name: bytes, ino: int, mode: int) -> None:
+        """Enter a name that is not there. ENOSPC, EIO."""
+        needed = _record_size(len(name))
+        number = await self._block_with_room(needed)
+        buffer = await self.block(number) if number < self.blocks else await self._grow()
+        data = buffer.data
+        for offset, length, used in self._spans(buffer):
+            if length - used >= needed:
+                if used:
+                    struct.pack_into("<H", data, offset + 4, used)
+                self._put(buffer, offset + used, length - used, name, ino, mode)
+                break
+        self._room[number] = max(length - used for _, length, used in self._spans(buffer))
+        self._changed(buffer)
+
+    def _put(self, buffer: Buffer, offset: int, length: int, name: bytes, ino: int, mode: int) -> None:
+        _ENTRY.pack_into(buffer.data, offset, ino, length, len(name), self._type(mode))
+        buffer.data[offset + HEAD : offset + HEAD + len(name)] = name
+
+    def _type(self, mode: int) -> int:
+        return layout.ENTRY_TYPE[mode >> 12] if self.fs.superblock.filetype else 0
+
+    def _spans(self, buffer: Buffer) -> Iterator[tuple[int, int, int]]:
+        """Offset of each record, its length, and how much of it is used."""
+        data, size = buffer.data, self._size
+        offset = 0
+        while offset < size:
+            ino, length, name_length, _ = _ENTRY.unpack_from(data, offset)
+            yield offset, length, _record_size(name_length) if ino else 0
+            offset += length
+
+    async def _block_with_room(self, needed: int) -> int:
+        """The first block that a record of ``needed`` bytes fits into; the number of blocks if none has room. EIO."""
+        for number in range(self.blocks):
+            if number >= len(self._room) or self._room[number] == _UNKNOWN:
+                buffer = await self.block(number)
+                self._room[number] = max(length - used for _, length, used in self._spans(buffer))
+            if self._room[number] >= needed:
+                return number
+        return self.blocks
+
+    async def _grow(self) -> Buffer:
+        """One more block, with one empty record. ENOSPC, EIO."""
+        inode, fs = self._directory, self.fs
+        number = self.blocks
+        if number:
+            await self.block(number - 1)  # so that the places of all blocks are known
+        words, index, _, leaf = await fs.map.leaf(inode, number)
+        place, _ = await fs.blocks.allocate(inode.ino, inode.goal, 1)
+        fs.map.link(inode, words, index, place, 1, leaf)
+        buffer = fs.buffers.fresh(place)
+        _ENTRY.pack_into(buffer.data, 0, 0, self._size, 0, 0)
+        buffer.checked = True
+        inode.size += self._size
+        self._places.append(place)
+        self._room.append(self._size)
+        return buffer
+
+    def remove(self, entry: Entry) -> None:
+        """Take a name out: the record before it in the block takes its room."""
+        data = entry.buffer.data
+        length = struct.unpack_from("<H", data, entry.offset + 4)[0]
+        if entry.previous < 0:
+            struct.pack_into("<I", data, entry.offset, 0)
+        else:
+            before = struct.unpack_from("<H", data, entry.previous + 4)[0]
+            struct.pack_into("<H", data, entry.previous + 4, before + length)
+        self._room[self._places.index(entry.buffer.block)] = _UNKNOWN
+        self._changed(entry.buffer)
+
+    def replace(self, entry: Entry, ino: int, mode: int) -> None:
+        """Let a name lead to another inode."""
+        struct.pack_into("<I", entry.buffer.data, entry.offset, ino)
+        entry.buffer.data[entry.offset + 7] = self._type(mode)
+        self._changed(entry.buffer)
+
+    def _changed(self, buffer: Buffer) -> None:
+        self.fs.buffers.mark(buffer)
+        self._directory.flags &= ~layout.FLAG_INDEX
+        self._directory.touch()
+
+
+def _record_size(name_length: int) -> int:
+    return HEAD + name_length + 3 & ~3

@@ -1,0 +1,272 @@
+"""Regular files: data in the page cache, and from there to blocks and back.
+
+Invariants: a block is written before the file refers to it, so that nobody ever finds in a file what another one
+left on the disk; no block lies behind the end of its file.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...abi.errors import SyscallError
+from ..pagecache import PAGE, CachedInode, Data, PageStore
+from .commit import Gate
+from .inode import Ext2Inode
+
+if TYPE_CHECKING:
+    from .filesystem import Ext2
+
+FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
+ZEROS = bytes(1 << 18)
+
+
+class Ext2File(Ext2Inode, CachedInode, PageStore):
+    """A regular file. ``reading`` is shut while blocks are taken away, so that nobody reads a place that is lost."""
+
+    def __init__(self, fs: Ext2, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(fs, ino, mode, uid, gid)
+        self.reading = Gate(fs.scheduler)
+        self.ratio = PAGE // fs.superblock.block_size
+
+    # -- the page cache's side ------------------------------------------------------------------
+
+    async def read_pages(self, index: int, count: int) -> Data:
+        fs = self.fs
+        size = fs.superblock.block_size
+        first = index * self.ratio
+        end = min((index + count) * self.ratio, fs.map.limit)
+        pieces: list[Data] = []
+        async with self.reading:
+            block = first
+            while block < end:
+                place, length = await fs.map.find(self, block, end - block)
+                if place:
+                    place, length = await self._extended(place, length, block, end)
+                    data = await fs.io.read(place, length)
+                    if length * size == count * PAGE:
+                        return data
+                    pieces.append(data)
+                else:
+                    pieces.append(bytes(length * size))
+                block += length
+        return b"".join(pieces).ljust(count * PAGE, b"\0")
+
+    async def _extended(self, place: int, length: int, block: int, end: int) -> tuple[int, int]:
+        """A run, joined with those that continue it beyond the edge of an indirect block."""
+        while block + length < end:
+            following, more = await self.fs.map.find(self, block + length, end - block - length)
+            if following != place + length:
+                break
+            length += more
+        return place, length
+
+    async def reserve_pages(self, index: int, count: int) -> None:
+        fs = self.fs
+        fs.check_writable()
+        privileged = fs.privileged()
+        first, end = index * self.ratio, (index + count) * self.ratio
+        if end > fs.map.limit + self.ratio:
+            raise SyscallError(errno.EFBIG)
+        end = min(end, fs.map.limit)
+        if self.promises.blocks.issuperset(range(first, end)):
+            return
+        async with fs.gate, self.lock.hold(fs.scheduler):
+            blocks: list[int] = []
+            indirect: set[tuple[int, int]] = set()
+            block = first
+            while block < end:
+                place, length = await fs.map.find(self, block, end - block)
+                if not place:
+                    length = min(length, fs.map.left_in_leaf(block))
+                    blocks.extend(range(block, block + length))
+                    indirect.update(await fs.map.missing(self, block))
+                block += length
+            if blocks:
+                await self.promises.make(blocks, indirect, privileged)
+
+    async def write_pages(self, index: int, data: Data) -> None:
+        await self.write_runs([(index, data)])
+
+    async def write_runs(self, runs: Sequence[tuple[int, Data]]) -> None:
+        fs = self.fs
+        fs.check_writable()
+        async with fs.gate, self.lock.hold(fs.scheduler):
+            self.size = self.cached().size  # a commit must not see blocks behind the end
+            for index, data in runs:
+                first = index * self.ratio
+                await self._write_blocks(first, memoryview(data))
+                self.promises.redeem(first, len(data) // PAGE * self.ratio)
+
+    async def _write_blocks(self, first: int, data: memoryview) -> None:
+        """Write blocks that have places and find places for the others; what lies behind the end is left out."""
+        fs = self.fs
+        size = fs.superblock.block_size
+        end = min(first + len(data) // size, -(-self.size // size))
+        block = first
+        while block < end:
+            place, length = await fs.map.find(self, block, end - block)
+            start = (block - first) * size
+            if place:
+                place, length = await self._extended(place, length, block, end)
+                await fs.io.write(place, data[start : start + length * size])
+            else:
+                length = await self._add(block, min(length, fs.map.left_in_leaf(block)), data[start:])
+            block += length
+
+    async def _add(self, block: int, wanted: int, data: Data | None) -> int:
+        """Place some of the hole at ``block`` and write its data (None: zeros) there; how many blocks. ENOSPC."""
+        fs = self.fs
+        size = fs.superblock.block_size
+        words, index, _, buffer = await fs.map.leaf(self, block)
+        goal = words[index - 1] + 1 if index and words[index - 1] else self.goal
+        place, count = await fs.blocks.allocate(self.ino, goal, wanted, block in self.promises.blocks)
+        try:
+            if data is None:
+                for start in range(0, count * size, len(ZEROS)):
+                    zeros = memoryview(ZEROS)[: count * size - start]
+                    await fs.io.write(place + start // size, zeros)
+            else:
+                await fs.io.write(place, data[: count * size])
+        except BaseException:
+            await fs.blocks.give_back(place, count)
+            raise
+        fs.map.link(self, words, index, place, count, buffer)
+        self.promises.redeem(block, count)
+        return count
+
+    async def next_data(self, index: int, end: int) -> int:
+        fs = self.fs
+        block, stop = index * self.ratio, min(end * self.ratio, fs.map.limit)
+        async with self.reading:
+            while block < stop:
+                place, length = await fs.map.find(self, block, stop - block)
+                if place:
+                    return block // self.ratio
+                block += length
+        return end
+
+    # -- size and room --------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        self.size = self.cached().size
+        self.touch()
+
+    async def setattr(
+        self,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        size: int | None = None,
+        atime: int | None = None,
+        mtime: int | None = None,
+        ctime: int | None = None,
+    ) -> None:
+        self.fs.check_writable()
+        if size is not None:
+            if size > self.fs.map.max_size:
+                raise SyscallError(errno.EFBIG)
+            await self.cached().truncate(size)
+            self.changed()
+        self.set_attributes(mode, uid, gid, atime, mtime, ctime)
+
+    async def write(self, data: bytes | memoryview, offset: int) -> int:
+        return await super().write(self._within_limit(data, offset), offset)
+
+    async def write_direct(self, data: bytes | memoryview, offset: int) -> int:
+        return await super().write_direct(self._within_limit(data, offset), offset)
+
+    def _within_limit(self, data: bytes | memoryview, offset: int) -> bytes | memoryview:
+        """As much of ``data`` as the largest file takes; EFBIG for nothing. EROFS."""
+        self.fs.check_writable()
+        room = self.fs.map.max_size - offset
+        if len(data) <= room:
+            return data
+        if room <= 0:
+            raise SyscallError(errno.EFBIG)
+        return memoryview(data)[:room]
+
+    async def resized(self, size: int) -> None:
+        await self.fs.change(self._resized(size))
+
+    async def _resized(self, size: int) -> None:
+        shrinks = size < self.size or len(self.promises)
+        self.size = size
+        if size >= 1 << 31:
+            self.fs.need_large_files()
+        if shrinks:
+            await self._take_away(-(-size // self.fs.superblock.block_size), None)
+        self.touch()
+
+    async def punched(self, index: int, end: int) -> None:
+        await self.fs.change(self._take_away(index * self.ratio, end * self.ratio - 1))
+
+    async def _take_away(self, first: int, last: int | None) -> None:
+        fs = self.fs
+        async with self.lock.hold(fs.scheduler):
+            if last is None:
+                self.promises.redeem_from(first)
+                fs.blocks.close_window(self.ino)
+            else:
+                self.promises.redeem(first, last - first + 1)
+            await self.reading.shut()
+            try:
+                await fs.map.clear(self, first, last)
+            finally:
+                self.reading.open()
+
+    async def fallocate(self, mode: int, offset: int, length: int) -> None:
+        """Allocate (zeros are written) or punch a hole. Room behind the end can't be kept: EOPNOTSUPP."""
+        self.fs.check_writable()
+        end = offset + length
+        if end > self.fs.map.max_size:
+            raise SyscallError(errno.EFBIG)
+        before = self.cached().size
+        if mode == FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE:
+            await self.cached().punch(offset, length)
+        elif mode == 0 or (mode == FALLOC_KEEP_SIZE and end <= before):
+            if end > before:
+                await self.setattr(size=end)
+            try:
+                await self.fs.change(self._fill_holes(offset, end))
+            except SyscallError:
+                if end > before and self.cached().size == end:
+                    await self.setattr(size=before)
+                raise
+        else:
+            raise SyscallError(errno.EOPNOTSUPP)
+        self.touch()
+
+    async def _fill_holes(self, offset: int, end: int) -> None:
+        fs = self.fs
+        size = fs.superblock.block_size
+        block, stop = offset // size, -(-end // size)
+        async with self.lock.hold(fs.scheduler):
+            while block < stop:
+                place, length = await fs.map.find(self, block, stop - block)
+                if not place:
+                    length = await self._add(block, min(length, fs.map.left_in_leaf(block)), None)
+                block += length
+
+    async def seek_data(self, offset: int, hole: bool) -> int:
+        fs = self.fs
+        end = self.cached().size
+        if offset >= end:
+            raise SyscallError(errno.ENXIO)
+        await self.cached().sync()  # what waits in the cache has no place yet
+        size = fs.superblock.block_size
+        block, stop = offset // size, -(-end // size)
+        async with self.reading:
+            while block < stop:
+                place, length = await fs.map.find(self, block, stop - block)
+                if (place == 0) == hole:
+                    return max(offset, block * size)
+                block += length
+        if not hole:
+            raise SyscallError(errno.ENXIO)
+        return end
+
+    async def sync(self, data_only: bool) -> None:
+        await self.cached().sync()
+        await self.fs.commit()
