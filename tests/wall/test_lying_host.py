@@ -17,6 +17,7 @@ from tests.faults import Liar, faulty_boundary
 from tests.harness import ENVIRONMENT
 
 TIME = 60.0
+SEEDS = (0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 4)))
 
 FILES = """
 echo ready; read go
@@ -63,7 +64,7 @@ async def healthy(libos: LibOS) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_files(kind: str, liar: Liar, folder: Path, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     liar.random.seed(seed)
     async with LibOS(boundary=kind, binds=[Bind(str(folder), "/data")]) as libos:
@@ -92,7 +93,7 @@ def _talk(port: int) -> None:
 
 @needs("socat")
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_connections(kind: str, liar: Liar, seed: int, caplog: pytest.LogCaptureFixture) -> None:
     liar.random.seed(seed)
     async with LibOS(boundary=kind, publish=["127.0.0.1:0:5000"], env=ENVIRONMENT) as libos:
