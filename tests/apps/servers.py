@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from occlum_async.abi.socket import InetAddress
-from occlum_async.libos import LibOS
+from occlum_async.libos import LibOS, Process
 from tests.harness import ENVIRONMENT
 
 TIME = 60.0  # seconds that any one step may take
@@ -68,28 +68,36 @@ async def serving(inside: int, *argv: str, **options: Any) -> AsyncIterator[int]
 
 
 @contextlib.asynccontextmanager
-async def server(libos: LibOS, port: int, *argv: str) -> AsyncIterator[Any]:
-    """A program inside, once it listens on a port. It is asked to end, and must."""
+async def server(libos: LibOS, port: int, *argv: str) -> AsyncIterator[Process]:
+    """A program inside, once it listens on a port. It is asked to end, and must; what it left behind may live on."""
     process = await libos.spawn(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/tmp")
-    reader = asyncio.ensure_future(process.stdout.read())
+    output = bytearray()
+    reader = asyncio.ensure_future(collect(process, output))
     try:
-        await listening(libos, port, reader)
+        await listening(libos, port, process)
         yield process
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.wait_for(process.wait(), TIME)
     except BaseException:
-        process.kill()
-        print((await asyncio.wait_for(reader, TIME)).decode(errors="replace"))
+        print(output.decode(errors="replace"))
         raise
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    await asyncio.wait_for(reader, TIME)
-    await asyncio.wait_for(process.wait(), TIME)
+    finally:
+        reader.cancel()
 
 
-async def listening(libos: LibOS, port: int, output: asyncio.Future[bytes] | None = None) -> None:
-    """Wait until somebody inside listens on a port; ``output`` is done when that program is gone."""
+async def collect(process: Process, output: bytearray) -> None:
+    """Keep what a program prints."""
+    assert process.stdout is not None
+    while data := await process.stdout.read(1 << 16):
+        output += data
+
+
+async def listening(libos: LibOS, port: int, process: Process | None = None) -> None:
+    """Wait until somebody inside listens on a port, which ``process`` is expected to do."""
     async with asyncio.timeout(TIME):
         while not libos.kernel.network.listeners(InetAddress(LOOPBACK, port)):
-            assert output is None or not output.done(), f"it ended: {output.result().decode(errors='replace')}"
+            assert process is None or process.returncode is None, f"it ended with status {process.returncode}"
             await asyncio.sleep(0.01)
 
 
