@@ -57,6 +57,9 @@ class FileSystem:
     cacheable = True
     # Whether reading and writing never park: then nobody needs to take turns.
     synchronous = False
+    # Whether it can be changed at all, and whether its last mount is gone.
+    writable = True
+    closed = False
 
     def __init__(self, device: int) -> None:
         self.device = device  # st_dev, unique per instance
@@ -72,6 +75,10 @@ class FileSystem:
     def options(self) -> str:
         """Mount options of the file system, as in /proc/mounts, without ro/rw."""
         return ""
+
+    def busy(self) -> bool:
+        """Whether it is used in a way that mounts and open files do not tell: guests have files of it mapped."""
+        return False
 
     async def unmount(self) -> None:
         """The last mount is gone."""

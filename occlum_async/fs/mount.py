@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,8 @@ from .context import FsContext
 from .credentials import Credentials
 from .dentry import CACHE, Dentry, Location
 from .inode import FileSystem
+
+log = logging.getLogger(__name__)
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_SYNCHRONOUS = 1, 2, 4, 8, 16
 MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW = 32, 64, 128, 256
@@ -148,6 +152,8 @@ class MountNamespace:
         self.mounts: list[Mount] = [self.root]
         # What mount(2) can make: what every LibOS has, and what the boot adds because it knows the kernel.
         self.factories: dict[str, Factory] = dict(FILE_SYSTEMS)
+        # File systems that were detached while somebody still used them (MNT_DETACH).
+        self._lingering: set[FileSystem] = set()
         # Where memfds live (``fs.memfd.MemoryFiles``); made on first use.
         self.memory_files: Any = None
 
@@ -157,8 +163,11 @@ class MountNamespace:
     async def close(self) -> None:
         """The LibOS ends: let every file system go of what it holds on the host, and the cache of all names."""
         CACHE.drop_trees({_fs_root(mount) for mount in self.mounts})
-        for fs in {mount.fs for mount in self.mounts}:
-            await fs.unmount()
+        for fs in {mount.fs for mount in self.mounts} | self._lingering:
+            try:
+                await fs.unmount()
+            except SyscallError as error:
+                log.error("%s was not unmounted cleanly: %s", fs.name, os.strerror(error.errno))
 
     def root_location(self) -> Location:
         """The root directory as everybody sees it who was not confined."""
@@ -191,6 +200,8 @@ class MountNamespace:
     def mount(self, fs: FileSystem, place: Location, flags: int, source: bytes, locked: int = 0) -> Mount:
         """Mount ``fs`` at ``place``."""
         root = next((_fs_root(mount) for mount in self.mounts if mount.fs is fs), None) or Dentry(b"", None, fs.root)
+        if not fs.writable:
+            flags |= MS_RDONLY
         mount = Mount(fs, root, flags, source, locked)
         self._graft(mount, place)
         return mount
@@ -254,8 +265,10 @@ class MountNamespace:
         mount.attach(place.mount, place.dentry)
 
     def busy(self, mount: Mount) -> bool:
-        """Whether a file is open in the mount, somebody stands there, or something is mounted in it."""
+        """Whether a file is open in the mount or mapped, somebody stands there, or something is mounted in it."""
         if mount.files or any(other.parent is mount for other in self.mounts):
+            return True
+        if mount.fs.busy() and not any(other.fs is mount.fs and other is not mount for other in self.mounts):
             return True
         return any(
             context.users and (context.cwd.mount is mount or context.root.mount is mount) for context in FsContext.all
@@ -280,8 +293,14 @@ class MountNamespace:
         for item in gone:
             item.detach()
             self.mounts.remove(item)
-        for fs in {item.fs for item in gone if not item.files}:
-            if not any(other.fs is fs for other in self.mounts):
+        for fs in {item.fs for item in gone}:
+            if any(other.fs is fs for other in self.mounts):
+                continue
+            if fs.busy() or any(item.fs is fs and item.files for item in gone):
+                self._lingering.add(fs)
+            else:
+                CACHE.drop_trees({_fs_root(item) for item in gone if item.fs is fs})
+                self._lingering.discard(fs)
                 await fs.unmount()
 
     def pivot_root(self, new_root: Location, put_old: Location) -> None:

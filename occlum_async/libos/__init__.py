@@ -7,6 +7,6 @@ the shape of ``asyncio.subprocess.Process``.
 from ..io.boundary import RingOptions
 from .embedded import Process, ReadStream, WriteStream
 from .libos import LibOS
-from .rootfs import Bind
+from .mounts import Bind, Ext2Mount, Tmpfs
 
-__all__ = ["Bind", "LibOS", "Process", "ReadStream", "RingOptions", "WriteStream"]
+__all__ = ["Bind", "Ext2Mount", "LibOS", "Process", "ReadStream", "RingOptions", "Tmpfs", "WriteStream"]

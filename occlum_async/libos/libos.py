@@ -37,8 +37,9 @@ from ..sched.strand import CoroutineStrand
 from .accounts import find_user
 from .boot import Machine, boot
 from .embedded import Process, ReadStream, WriteStream
+from .mounts import Bind, Mount, Tmpfs
 from .network import NetworkSpec
-from .rootfs import Bind, RootSpec
+from .rootfs import RootSpec
 from .sizes import parse_size
 from .terminal import QueueDriver, TerminalInput
 
@@ -72,6 +73,7 @@ class LibOS:
         read_only: bool = False,
         binds: Sequence[Bind] = (),
         tmpfs: Mapping[str, int | None] | None = None,
+        mounts: Sequence[Mount] = (),
         env: Mapping[str, str] | None = None,
         memory: int | str = "1g",
         pids: int = MAX_TASKS,
@@ -94,7 +96,8 @@ class LibOS:
             hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary, exit_cost=exit_cost, ring=ring
         )
         root = None if rootfs is None else os.fspath(rootfs)
-        self._spec = RootSpec(root, rw, read_only, tuple(binds), dict(tmpfs or {}), size, hostname, user)
+        wanted = (*binds, *(Tmpfs(path, limit) for path, limit in (tmpfs or {}).items()), *mounts)
+        self._spec = RootSpec(root, rw, read_only, wanted, size, hostname, user)
         self._network = NetworkSpec(network, tuple(publish), tuple(allow), tuple(deny), on_connect, on_bind)
         self._network.check()
         self._env = dict(env or {})
@@ -167,6 +170,7 @@ class LibOS:
             "network": {"refused": sum(kernel.policy.refused.values())},
             "processes": len(list(kernel.processes)),
             "memory": kernel.memory_in_use(),
+            "page cache": kernel.disks.statistics(),
         }
 
     # -- Python programs -------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..abi.errors import SyscallError
 from ..errors import ConfigError
@@ -24,6 +24,8 @@ from ..fs.sysfs import CgroupFs, SysFs
 from ..io.boundary import Boundary
 from ..process.kernel import Kernel
 from .accounts import find_user
+from .disks import Disks
+from .mounts import Bind, DiskMount, Ext2Mount, Mount, Tmpfs
 
 # Directories that a default root has besides what the host's view shows, with their modes.
 DIRECTORIES = {
@@ -38,17 +40,8 @@ DEVICE_SIZE, DEVICE_INODES = 1 << 20, 4096  # of /dev itself
 
 
 @dataclass(frozen=True, slots=True)
-class Bind:
-    """A host path shown inside: ``source`` on the host at ``target`` inside, both absolute."""
-
-    source: str
-    target: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class RootSpec:
-    """The choices that make the tree. ``tmpfs`` maps paths to sizes in bytes (None: the LibOS's memory limit).
+    """The choices that make the tree.
 
     ``user`` is whose the files are inside that binds show of the user who runs the LibOS; in the root they are root's.
     """
@@ -56,8 +49,7 @@ class RootSpec:
     rootfs: str | None = None
     rw: bool = False
     read_only: bool = False
-    binds: Sequence[Bind] = ()
-    tmpfs: Mapping[str, int | None] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
     memory: int = 1 << 30
     hostname: str = "libos"
     user: str = "0:0"
@@ -65,14 +57,18 @@ class RootSpec:
 
 async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountNamespace:
     """Mount everything; ``ConfigError`` names the option that can't be followed."""
-    root = _root(spec, kernel, boundary)
+    kernel.disks = disks = Disks(kernel, boundary, [one for one in spec.mounts if isinstance(one, DiskMount)])
+    at_root = _root_mount(spec)
+    root = await _root(spec, kernel, boundary, disks, at_root)
     mounts = MountNamespace(root, source=b"overlay" if isinstance(root, OverlayFs) else b"rootfs")
     kernel.mounts = mounts
+    disks.register(mounts)
     files = FileAccess(mounts, kernel.scheduler)
-    await _make_directories(files, spec)
+    own_root = spec.rootfs is not None or (at_root is not None and not at_root.upper)
+    await _make_directories(files, own_root)
     await _mount_pseudo(mounts, kernel)
     outside = kernel.config.network == "host"
-    if spec.rootfs is None or (outside and not spec.rw):
+    if not own_root or (outside and not spec.rw):
         await _network_files(files, spec.hostname, outside)
     await _mount_wanted(files, mounts, kernel, boundary, spec)
     if spec.read_only:
@@ -80,8 +76,27 @@ async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountName
     return mounts
 
 
-def _root(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> FileSystem:
+def _root_mount(spec: RootSpec) -> Ext2Mount | None:
+    """The disk that is to be seen at /, if there is one."""
+    found = None
+    for one in spec.mounts:
+        if posixpath.normpath(one.target) == "/" and not (isinstance(one, DiskMount) and not one.auto):
+            if not isinstance(one, Ext2Mount):
+                raise ConfigError("--mount: only an ext2 disk can be mounted at /", "use --rootfs for a folder")
+            if found is not None:
+                raise ConfigError("--mount: two disks at /", "mount one thing at a path")
+            found = one
+    if found is not None and (spec.rw or (spec.rootfs is not None and not found.upper)):
+        raise ConfigError("--mount: a disk at / excludes --rootfs", "with upper it keeps what is written over the root")
+    return found
+
+
+async def _root(
+    spec: RootSpec, kernel: Kernel, boundary: Boundary, disks: Disks, disk: Ext2Mount | None
+) -> FileSystem:
     owner = (0, 0)
+    if disk is not None and not disk.upper:
+        return await disks.file_system(disk)
     if spec.rootfs is None:
         lower = HostFs(anonymous_device(), boundary, "/", view=DEFAULT_VIEW, validity=None, owner=owner)
     else:
@@ -89,7 +104,10 @@ def _root(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> FileSystem:
         if spec.rw:
             return HostFs(anonymous_device(), boundary, folder, writable=True, owner=owner)
         lower = HostFs(anonymous_device(), boundary, folder, validity=None, owner=owner)
-    upper = RamFs(quota=Quota(spec.memory, parent=kernel.file_memory))
+    if disk is not None:
+        upper: FileSystem = await disks.file_system(disk)
+    else:
+        upper = RamFs(quota=Quota(spec.memory, parent=kernel.file_memory))
     return OverlayFs(anonymous_device(), kernel.scheduler, [lower], upper)
 
 
@@ -108,9 +126,9 @@ def check_folder(folder: str, option: str) -> str:
     return os.path.realpath(folder)
 
 
-async def _make_directories(files: FileAccess, spec: RootSpec) -> None:
+async def _make_directories(files: FileAccess, own_root: bool) -> None:
     for path, mode in DIRECTORIES.items():
-        if spec.rootfs is not None and path not in PSEUDO:
+        if own_root and path not in PSEUDO:
             continue
         try:
             if not await files.exists(path):
@@ -169,19 +187,23 @@ def _depth(path: str) -> int:
 async def _mount_wanted(
     files: FileAccess, mounts: MountNamespace, kernel: Kernel, boundary: Boundary, spec: RootSpec
 ) -> None:
-    """The tmpfs mounts and binds: what lies deeper comes later, so that nothing is hidden by their order."""
-    wanted: list[tuple[str, Bind | None]] = [(path, None) for path in spec.tmpfs]
-    wanted += [(bind.target, bind) for bind in spec.binds]
+    """Everything but the root: what lies deeper comes later, so that nothing is hidden by their order."""
     seen: set[str] = set()
-    owner = await _owner(files, spec.user) if spec.binds else (0, 0)
-    for target, bind in sorted(wanted, key=lambda item: posixpath.normpath(item[0]).count("/")):
-        if posixpath.normpath(target) in seen:
-            raise ConfigError(f"two mounts at {target}", "mount one thing at a path")
-        seen.add(posixpath.normpath(target))
-        if bind is None:
-            await _mount(files, mounts, kernel, target, _tmpfs(kernel, spec.tmpfs[target]), b"tmpfs", 0)
+    owner = await _owner(files, spec.user) if any(isinstance(one, Bind) for one in spec.mounts) else (0, 0)
+    for one in sorted(spec.mounts, key=lambda item: posixpath.normpath(item.target).count("/")):
+        target = posixpath.normpath(one.target)
+        if isinstance(one, DiskMount) and (not one.auto or target == "/"):
+            continue
+        if target in seen:
+            raise ConfigError(f"two mounts at {one.target}", "mount one thing at a path")
+        seen.add(target)
+        if isinstance(one, Tmpfs):
+            await _mount(files, mounts, kernel, target, _tmpfs(kernel, one.size), b"tmpfs", 0)
+        elif isinstance(one, Bind):
+            await _bind(files, mounts, kernel, boundary, one, owner)
         else:
-            await _bind(files, mounts, kernel, boundary, bind, owner)
+            fs = await kernel.disks.file_system(one)
+            await _mount(files, mounts, kernel, target, fs, one.name, MS_RDONLY if one.read_only else 0)
 
 
 async def _owner(files: FileAccess, user: str) -> tuple[int, int]:

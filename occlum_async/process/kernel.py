@@ -73,7 +73,7 @@ class Stats:
 class Kernel:
     """One LibOS. ``init`` is pid 1: the LibOS's own reaper, the parent of all that is spawned from outside.
 
-    ``terminals`` are its ptys and its console. ``mounts``, ``boundary``, ``ipc``, ``network``,
+    ``terminals`` are its ptys and its console. ``mounts``, ``disks``, ``boundary``, ``ipc``, ``network``,
     its ``policy`` and ``syscall_table`` are set by who boots the LibOS.
     """
 
@@ -94,6 +94,7 @@ class Kernel:
         self.jobs = Jobs(self)
         self.terminals = Terminals(scheduler, self.jobs)
         self.mounts: Any = None
+        self.disks: Any = None
         self.boundary: Any = None
         self.ipc: Any = None
         self.network: Any = None

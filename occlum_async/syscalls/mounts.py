@@ -69,7 +69,12 @@ async def mount(
         mounts.move(_mount_at(await resolve(thread, source or b"")), place)
     else:
         fs = await _make(mounts, kind or b"", source or b"none", data or b"")
-        mounts.mount(fs, place, flags, source or b"none")
+        try:
+            mounts.mount(fs, place, flags, source or b"none")
+        except SyscallError:
+            if all(mount.fs is not fs for mount in mounts):
+                await fs.unmount()
+            raise
 
 
 async def _make(mounts: MountNamespace, kind: bytes, source: bytes, data: bytes) -> FileSystem:

@@ -205,7 +205,7 @@ class PageCache:
         if failure is not None:
             raise failure
 
-    def abandon(self, owner: object) -> None:
+    def drop_all(self, owner: object) -> None:
         """The file system ``owner`` is gone: let go of its files, written or not, mapped or not."""
         for mapping in [one for one in self.mapped if one.file.owner is owner]:
             mapping.release()

@@ -82,7 +82,7 @@ class CachedFile:
 
     async def read(self, size: int, offset: int) -> bytes:
         """At most ``size`` bytes at ``offset``; fewer at the end of the file, b"" beyond it. EIO."""
-        pieces = []
+        pieces: list[bytes] = []
         size = max(0, size)
         while size and offset < self.memory.size:
             index, start = divmod(offset, SIZE)

@@ -98,7 +98,7 @@ async def test_sync_of_one_file_system(made: Made) -> None:
     await made.cache.sync(made)
     assert all(store.bytes(4) == b"data" for _, store in files)
     assert made.cache.dirty == 1
-    made.cache.abandon("another")
+    made.cache.drop_all("another")
     assert made.cache.dirty == 0
 
 

@@ -1,0 +1,136 @@
+"""The disks of a LibOS: opened when they are first mounted, closed with their last mount.
+
+A guest may mount and unmount what the configuration names, and nothing else of the host's.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..abi.errors import SyscallError
+from ..errors import ConfigError, DiskError, LibOSError
+from ..fs.inode import FileSystem
+from ..fs.mount import MountNamespace
+from ..fs.pagecache import DEFAULT_LIMIT, PageCache
+from ..process.kernel import Kernel
+from ..sched.mutex import Mutex
+from .mounts import DiskMount, Ext2Mount
+
+if TYPE_CHECKING:
+    from ..fs.block.device import BlockDevice
+    from ..fs.mlsdisk.counter import TrustedCounter
+    from ..io.boundary import Boundary
+
+log = logging.getLogger(__name__)
+
+
+class Disks:
+    """What ``specs`` name, by the names that programs inside have for it."""
+
+    def __init__(self, kernel: Kernel, boundary: Boundary, specs: Sequence[DiskMount]) -> None:
+        self._kernel = kernel
+        self._boundary = boundary
+        self._specs: dict[bytes, DiskMount] = {}
+        self._shared_cache: PageCache | None = None
+        self._caches: list[PageCache] = []
+        self._mounted: dict[bytes, FileSystem] = {}
+        self._opening = Mutex()
+        for spec in specs:
+            if spec.name in self._specs:
+                raise ConfigError(f"--mount: two disks are called {spec.name.decode()}", "name each file once")
+            self._specs[spec.name] = spec
+
+    def register(self, mounts: MountNamespace) -> None:
+        """Let mount(2) mount them."""
+        for kind in {spec.kind for spec in self._specs.values()}:
+            mounts.factories[kind] = partial(self._mount_inside, kind)
+
+    async def _mount_inside(self, kind: str, _device: int, source: bytes, data: bytes) -> FileSystem:
+        spec = self._specs.get(source)
+        if spec is None or spec.kind != kind:
+            raise SyscallError(errno.ENOENT)
+        if data:
+            raise SyscallError(errno.EINVAL)
+        try:
+            return await self.file_system(spec)
+        except LibOSError as error:
+            log.warning("mount of %s: %s", source.decode(errors="replace"), error)
+            raise SyscallError(errno.EIO if isinstance(error, DiskError) else errno.EINVAL) from None
+
+    async def file_system(self, spec: DiskMount) -> FileSystem:
+        """The file system on a disk: the one object while it is mounted. ``ConfigError``, ``DiskError``."""
+        async with self._opening.hold(self._kernel.scheduler):
+            known = self._mounted.get(spec.name)
+            if known is not None and not known.closed:
+                return known
+            fs = self._mounted[spec.name] = await self._open(spec)
+            return fs
+
+    async def _open(self, spec: DiskMount) -> FileSystem:
+        try:
+            if isinstance(spec, Ext2Mount):
+                return await self._open_ext2(spec)
+        except SyscallError as error:
+            raise DiskError(f"{spec.path} can't be mounted: {os.strerror(error.errno)}") from None
+        raise ConfigError(f"--mount: there is no file system {spec.kind}")
+
+    async def _open_ext2(self, spec: Ext2Mount) -> FileSystem:
+        from ..fs.ext2.filesystem import Ext2
+        from ..fs.ext2.superblock import BadSuperblock
+
+        device = await open_disk(self._boundary, spec.path, spec.root_key(), spec.counter, spec.read_only)
+        try:
+            return await Ext2.mount(device, spec.read_only, self._kernel.scheduler, self._cache(spec.cache_size))
+        except BadSuperblock as error:
+            await device.close()
+            raise DiskError(f"{spec.path}: {error}", "make a file system: disk create") from None
+        except BaseException:
+            await device.close()
+            raise
+
+    def _cache(self, size: int | None) -> PageCache:
+        """A page cache of ``size`` bytes; without a size the one that all such disks share."""
+        if size is None and self._shared_cache is not None:
+            return self._shared_cache
+        kernel = self._kernel
+        cache = PageCache(kernel.scheduler, size or DEFAULT_LIMIT, kernel.file_memory)
+        cache.collect = lambda: kernel.shared_memory.collect(kernel.supervisor.hosts, True)
+        self._caches.append(cache)
+        if size is None:
+            self._shared_cache = cache
+        return cache
+
+    def close(self) -> None:
+        """Every file system is unmounted: nothing is written any more."""
+        for cache in self._caches:
+            cache.writeback.close()
+
+    def statistics(self) -> dict[str, dict[str, int]]:
+        """What the page caches hold, for ``stats``."""
+        return {f"{number}": cache.statistics() for number, cache in enumerate(self._caches)}
+
+
+async def open_disk(
+    boundary: Boundary, path: str, key: bytes | None, counter: TrustedCounter | None = None, read_only: bool = False
+) -> BlockDevice:
+    """The block device in the host's file ``path``: plain without a key. ``DiskError``, ``ConfigError``."""
+    from ..fs.block.image import Image
+
+    try:
+        image = await Image.open(boundary, path, read_only)
+    except SyscallError as error:
+        raise ConfigError(f"{path}: {os.strerror(error.errno)}", "make it: disk create") from None
+    if key is None:
+        return image
+    from ..fs.mlsdisk import MlsDisk
+
+    try:
+        return await MlsDisk.open(image, key, counter=counter)
+    except BaseException:
+        await image.close()
+        raise
