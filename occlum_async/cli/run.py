@@ -51,6 +51,9 @@ class Options:
     tmpfs: tuple[str, ...] = option(
         "--tmpfs", metavar="PATH[:size=N]", many=True, help="Mount an empty folder in memory."
     )
+    mount: tuple[str, ...] = option(
+        "--mount", metavar="type=TYPE,...", many=True, help="Mount an ext2 disk, a host path (bind) or a tmpfs."
+    )
     env: tuple[str, ...] = option(
         "-e", "--env", metavar="NAME[=VALUE]", many=True, help="Set a variable, or pass it on."
     )
@@ -103,6 +106,7 @@ class Options:
         """The arguments of ``LibOS``; raises ``ConfigError`` on the first mistake."""
         from ..io.boundary.options import parse_ring_options
         from ..libos import Bind
+        from .mounts import parse_mount
 
         if self.rw and self.read_only:
             raise ConfigError("--rw and --read-only exclude each other", "choose one")
@@ -115,6 +119,7 @@ class Options:
             "rw": self.rw,
             "binds": [Bind(*parse_bind(text)) for text in self.bind],
             "tmpfs": dict(parse_tmpfs(text) for text in self.tmpfs),
+            "mounts": [parse_mount(text) for text in self.mount],
             "env": env,
             "boundary": self.boundary,
             "exit_cost": self.exit_cost,

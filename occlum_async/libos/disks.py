@@ -118,13 +118,10 @@ class Disks:
 async def open_disk(
     boundary: Boundary, path: str, key: bytes | None, counter: TrustedCounter | None = None, read_only: bool = False
 ) -> BlockDevice:
-    """The block device in the host's file ``path``: plain without a key. ``DiskError``, ``ConfigError``."""
-    from ..fs.block.image import Image
+    """The block device in the host's file ``path``: plain without a key. ``DiskError``."""
+    from ..fs.block.image import HostImage
 
-    try:
-        image = await Image.open(boundary, path, read_only)
-    except SyscallError as error:
-        raise ConfigError(f"{path}: {os.strerror(error.errno)}", "make it: disk create") from None
+    image = HostImage.open(path, boundary, read_only)
     if key is None:
         return image
     from ..fs.mlsdisk import MlsDisk
