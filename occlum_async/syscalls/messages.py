@@ -45,8 +45,9 @@ from .net import find_address, put_address, raw_address, socket_of
 from .table import syscall
 
 MAX_RW_COUNT = 0x7FFFF000
-# The kernel holds at most this much of one send at a time.
+# The kernel holds at most this much of one send at a time, and less when sockets hold much already.
 CHUNK = 1 << 20
+PRESSED_CHUNK = 1 << 16
 IOV_MAX = 1024
 MESSAGES_MAX = 1024  # of sendmmsg and recvmmsg
 TIMESPEC = struct.Struct("<qq")
@@ -61,7 +62,8 @@ async def _send(
 ) -> int:
     """Send ``data``; a long one on a stream piece by piece."""
     size = min(data.size, MAX_RW_COUNT)
-    if size <= CHUNK or socket.type != SOCK_STREAM:
+    most = PRESSED_CHUNK if socket.stack.memory.pressed else CHUNK
+    if size <= most or socket.type != SOCK_STREAM:
         if size > max(CHUNK, socket.send_limit):
             _drop(socket, ancillary)
             raise SyscallError(errno.EMSGSIZE)
@@ -74,7 +76,7 @@ async def _send(
     done = 0
     try:
         while done < size:
-            step = min(CHUNK, size - done)
+            step = min(most, size - done)
             last = done + step == size
             payload = data.read(step, done)
             count = await socket.send(payload, flags if last else flags & ~MSG_OOB, address, ancillary)
@@ -282,9 +284,7 @@ def _install_files(thread: Thread, socket: Socket, files: list[File], writer: Co
 
 
 @syscall(299)
-async def recvmmsg(
-    thread: Thread, fd: Fd, messages: Pointer, count: UInt, flags: UInt, timeout: Pointer
-) -> int:
+async def recvmmsg(thread: Thread, fd: Fd, messages: Pointer, count: UInt, flags: UInt, timeout: Pointer) -> int:
     socket = socket_of(thread, fd)
     clock = thread.kernel.clock
     deadline = None
@@ -313,5 +313,3 @@ async def recvmmsg(
     if deadline is not None:
         timeout.pack(TIMESPEC, *divmod(max(0, deadline - clock.monotonic()), BILLION))
     return done
-
-

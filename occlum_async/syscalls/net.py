@@ -216,5 +216,3 @@ def getsockopt(thread: Thread, fd: Fd, level: Int, name: Int, value: Pointer, le
     if data:
         value.write(data)
     length.pack(INT, len(data))
-
-

@@ -82,10 +82,11 @@ class Datagrams:
             self.network.close(self.fd)
 
 
-def serve(boundary: Boundary, fd: int, socket: UdpSocket) -> Datagrams:
-    """Let ``socket`` have what comes to ``fd``, which is its own."""
+def serve(boundary: Boundary, fd: int, socket: UdpSocket, admits: Callable[[InetAddress], bool]) -> Datagrams:
+    """Let ``socket`` have what comes to ``fd``, which is its own, from those whom ``admits`` lets in."""
 
     def arrived(payload: bytes, sender: InetAddress) -> None:
-        socket.arrive(payload, sender, socket.name, SLACK)
+        if admits(sender):
+            socket.arrive(payload, sender, socket.name, SLACK)
 
     return Datagrams(boundary, fd, socket.family, arrived, socket.fail)

@@ -26,7 +26,7 @@ from .hostlinks import host_links
 from .hostoptions import pass_option, pass_options, passes
 from .ipoptions import IPV6_V6ONLY
 from .links import Links
-from .policy import IN, OUT
+from .policy import FROM, IN, OUT
 from .private import BACKLOG, WithWires
 from .tcp import TcpSocket
 from .udp import UdpSocket
@@ -187,10 +187,14 @@ class HostSide(WithWires):
             self.network.close(fd)
             raise
         if isinstance(socket, UdpSocket):
-            self._claims[socket] = serve(self.boundary, fd, socket)
+            self._claims[socket] = serve(self.boundary, fd, socket, self._admits_sender)
         else:
             self._claims[socket] = Claim(self.network, fd)
         return port
+
+    def _admits_sender(self, sender: InetAddress) -> bool:
+        """Whether the policy lets a datagram in; an answer to what was let out always may come."""
+        return (sender.host, sender.port) in self._admitted or self.policy.allows(FROM, sender, "udp")
 
     def _make(self, socket: InetSocket, family: int) -> int:
         """A descriptor of the host with the options of ``socket`` that matter to binding."""
@@ -227,6 +231,8 @@ class HostSide(WithWires):
             claim.close()
 
     def listen(self, socket: TcpSocket, backlog: int) -> None:
+        if not self.policy.allows(IN, socket.name, "tcp"):  # known only now if any port was asked for
+            raise SyscallError(errno.EACCES)
         if socket not in self._claims:  # shutdown(2) had given the port back
             self.claim(socket, socket.name.host, socket.name.port)
         claim = self._claims[socket]

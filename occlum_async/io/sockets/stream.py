@@ -31,8 +31,17 @@ from .memory import PRESSED
 from .socket import Ancillary, Chunk, Received
 
 PIECE = 65536  # a longer send is cut, so that the reader may begin while the writer still waits
+PINNED = 4  # a piece may keep so many times its own size alive
 READABLE = POLLIN | POLLRDNORM | POLLRDBAND
 WRITABLE = POLLOUT | POLLWRNORM | POLLWRBAND
+
+
+def _part(data: bytes, start: int, end: int, most: int) -> bytes | memoryview:
+    """A part of ``data``, at most ``most`` bytes long: a view if what that keeps alive is not much more."""
+    if end - start == len(data):
+        return data
+    part = memoryview(data)[start:end]
+    return part if len(data) <= PINNED * most else bytes(part)
 
 
 @dataclass(slots=True)
@@ -108,9 +117,8 @@ class ByteStream(ConnectionSocket):
                 most = PRESSED if self.stack.memory.pressed else PIECE
                 last = size - done <= most
                 end = size - urgent if last else done + most
-                piece = data if end - done == size else memoryview(data)[done:end]
                 if end > done:
-                    self._push(peer, piece, self.prepare_ancillary(ancillary))
+                    self._push(peer, _part(data, done, end, most), self.prepare_ancillary(ancillary))
                     ancillary = None
                 if last and urgent:
                     self._push_urgent(peer, data[-1:], self.prepare_ancillary(ancillary))
@@ -312,7 +320,8 @@ class ByteStream(ConnectionSocket):
         self.discharge(chunk)
 
     def _shorten(self, chunk: Chunk, size: int) -> None:
-        chunk.data = memoryview(chunk.data)[size:]
+        rest = memoryview(chunk.data)[size:]
+        chunk.data = bytes(rest) if len(rest) * PINNED < len(rest.obj) else rest  # type: ignore[arg-type]
         chunk.charge -= size
         self.consumed(size)
         if chunk.sender is not None:

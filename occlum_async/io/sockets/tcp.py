@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...abi.errors import SyscallError
 from ...abi.socket import (
     MSG_ERRQUEUE,
+    MSG_FASTOPEN,
     MSG_MORE,
     SHUT_BOTH,
     SHUT_RECEIVE,
@@ -304,8 +305,12 @@ class TcpSocket(TcpOptions, ByteStream):
     # -- data ------------------------------------------------------------------
 
     async def send(
-        self, data: bytes | memoryview, flags: int = 0, address: object = None, ancillary: Ancillary | None = None
+        self, data: bytes | memoryview, flags: int = 0, address: Any = None, ancillary: Ancillary | None = None
     ) -> int:
+        if flags & MSG_FASTOPEN:
+            if address is None:
+                raise SyscallError(errno.EOPNOTSUPP)
+            await self.connect(address)  # nobody has a cookie yet: the handshake comes first
         if self.pending is not None:
             if not self._may_wait(flags):
                 raise SyscallError(errno.EAGAIN)

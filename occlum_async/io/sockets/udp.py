@@ -65,7 +65,9 @@ class UdpSocket(InetSocket, RecordSocket):
 
     def __init__(self, stack: NetworkStack, family: int) -> None:
         super().__init__(stack, family, IPPROTO_UDP)
+        # What is corked, and for whom: the first piece says.
         self._corked = b""
+        self._corked_for: InetAddress | None = None
         self._queued = 0
 
     @property
@@ -121,11 +123,13 @@ class UdpSocket(InetSocket, RecordSocket):
             raise SyscallError(errno.EINVAL)
         if size + len(self._corked) > (PAYLOAD_MAX4 if self.family == AF_INET else PAYLOAD_MAX6):
             raise SyscallError(errno.EMSGSIZE)
+        if self._corked:
+            address = self._corked_for
         payload = self._corked + bytes(data)
         if flags & MSG_MORE or self.option(ip.UDP_CORK, SOL_UDP):
-            self._corked = payload
+            self._corked, self._corked_for = payload, address
             return size
-        self._corked = b""
+        self._corked, self._corked_for = b"", None
         outside = self._transmit(payload, address)
         if outside is not None:
             await self.stack.outside.send(self, payload, outside, flags | (MSG_DONTWAIT if self.nonblocking else 0))
@@ -276,8 +280,11 @@ class UdpSocket(InetSocket, RecordSocket):
             raise SyscallError(errno.EINVAL)
         self.options[SOL_UDP, ip.UDP_CORK] = int(any(value[: INT.size]))
         if self._corked and not self.option(ip.UDP_CORK, SOL_UDP):
-            payload, self._corked = self._corked, b""
-            outside = self._transmit(payload, None)
+            payload, address = self._corked, self._corked_for
+            self._corked, self._corked_for = b"", None
+            if address is None and self.destination is None:
+                return  # dissolved meanwhile
+            outside = self._transmit(payload, address)
             if outside is not None:
                 self.scheduler.spawn(self._send_outside(payload, outside))
 
