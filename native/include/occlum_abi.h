@@ -84,6 +84,7 @@
 #define OA_GRANT_MEMORY 2
 #define OA_GRANT_FUTEX 4
 #define OA_GRANT_SLEEP 8
+#define OA_GRANT_FILES 16 /* no disk's file can be mapped: msync, and mremap to more, are the guest's affair alone */
 
 /* ---- the kernel's page ---- */
 #define OA_PAGE_SLEEPING 0 /* u32: ring the doorbell */

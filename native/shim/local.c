@@ -122,6 +122,8 @@ static int memory(u32 number, const u64 *args, long *result)
 		*result = host_call(SYS_mmap, args[0], args[1], args[2], args[3], (u64)-1, 0);
 		return 1;
 	case SYS_mremap:
+		if (args[2] > args[1] && !(PAGE->grants & OA_GRANT_FILES))
+			return 0;
 		if ((args[3] & 2) && touches_shim(args[4], args[2])) {
 			*result = -EINVAL;
 			return 1;
@@ -133,9 +135,12 @@ static int memory(u32 number, const u64 *args, long *result)
 			return 1;
 		}
 		break;
+	case SYS_msync:
+		if (!(PAGE->grants & OA_GRANT_FILES))
+			return 0;
+		break;
 	case SYS_mprotect:
 	case SYS_madvise:
-	case SYS_msync:
 	case SYS_mincore:
 	case SYS_mlock:
 	case SYS_munlock:

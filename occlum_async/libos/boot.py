@@ -23,6 +23,7 @@ from ..process.supervisor import Supervisor
 from ..sched.strand import Scheduler
 from ..syscalls.table import TABLE
 from . import rootfs
+from .mounts import DiskMount
 from .network import NetworkSpec, connect_network
 
 PIPE_SHARE = 4  # what is in pipes may take a quarter of the memory
@@ -77,6 +78,8 @@ async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> M
     kernel.syscall_table = dict(TABLE)
     kernel.calls = compile_calls(TABLE)
     grants = ALL_GRANTS if config.grants else STRICT_GRANTS
+    if not any(isinstance(one, DiskMount) for one in spec.mounts):
+        grants |= shared.GRANT_FILES
     config.network = network.mode
     submissions = Submissions(scheduler, grants, shim_table(TABLE))
     submissions.turn = boundary.turn

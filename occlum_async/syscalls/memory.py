@@ -7,16 +7,22 @@ import errno
 from ..abi import shared as abi
 from ..abi.errors import SyscallError
 from ..abi.marshal import Address, Fd, Int, Long, Size, UInt
+from ..fs.inode import Inode
 from ..fs.mount import MS_NOEXEC
 from ..fs.regular import PathFile, PlacedFile
 from ..io.file import File
 from ..io.memdev import ZeroFile
+from ..process import hoststat
 from ..process.guest import GuestThread
+from ..process.hoststat import Mapping
 from ..process.thread import Thread
 from .table import syscall
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE, MAP_TYPE = 1, 2, 3, 15
+MREMAP_FIXED = 2
+MS_SYNC = 4
+SYS_MREMAP, SYS_MSYNC = 25, 26
 MAP_FIXED, MAP_ANONYMOUS, MAP_HUGETLB, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x40000, 0x100000
 # Flags that have no meaning for a file here, or only one that a host would have to grant.
 _PASSED = MAP_FIXED | MAP_FIXED_NOREPLACE | 0x100 | 0x4000 | 0x8000 | 0x10000 | 0x20000
@@ -30,12 +36,10 @@ async def mmap(
     kind = flags & MAP_TYPE
     if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE) or not length or offset % PAGE or offset < 0:
         raise SyscallError(errno.EINVAL)
-    if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and address < abi.SHIM_END and address + length > abi.SHIM_BASE:
+    if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and _touches_shim(address, length):
         raise SyscallError(errno.ENOMEM)
     shared = kind != MAP_PRIVATE
-    guest = thread.guest
-    if not isinstance(guest, GuestThread):
-        raise SyscallError(errno.ENODEV)
+    guest = _guest(thread)
     file = None if flags & MAP_ANONYMOUS else thread.files.get(fd)
     if file is not None:
         _check_rights(file, shared, protection)
@@ -62,6 +66,65 @@ def _check_rights(file: File, shared: bool, protection: int) -> None:
         raise SyscallError(errno.EACCES)
     if protection & PROT_EXEC and isinstance(file, PlacedFile) and file.location.mount.flags & MS_NOEXEC:
         raise SyscallError(errno.EPERM)
+
+
+def _guest(thread: Thread) -> GuestThread:
+    """The host's side of the thread; ENODEV for a Python program, which has no memory of its own."""
+    if not isinstance(thread.guest, GuestThread):
+        raise SyscallError(errno.ENODEV)
+    return thread.guest
+
+
+def _files_mapped(guest: GuestThread, start: int, end: int) -> list[tuple[Mapping, Inode]]:
+    """What of the guest's memory between two addresses are files, and which."""
+    host = guest.host
+    found = []
+    for mapping in hoststat.mappings(host.host_pid) if host.host_pid else ():
+        place = host.supervisor.names.find(mapping) if mapping.start < end and start < mapping.end else None
+        if place is not None:
+            found.append((mapping, place.inode))
+    return found
+
+
+async def _on_host(guest: GuestThread, number: int, *arguments: int) -> int:
+    """Have the guest make a host call that concerns its own memory alone; the result, or the host's error."""
+    guest.operation(abi.OP_CALL, number, *arguments)
+    result = await guest.operate()
+    if -4096 < result < 0:
+        raise SyscallError(-result)
+    return result
+
+
+def _touches_shim(address: int, length: int) -> bool:
+    return address < abi.SHIM_END and address + length > abi.SHIM_BASE
+
+
+@syscall(25)
+async def mremap(thread: Thread, old: Address, old_size: Size, new_size: Size, flags: UInt, new: Address) -> int:
+    # The shim does this by itself unless a disk's file may be mapped: what that grows into must be read before.
+    guest = _guest(thread)
+    if _touches_shim(old, old_size):
+        raise SyscallError(errno.ENOMEM)
+    if flags & MREMAP_FIXED and _touches_shim(new, new_size):
+        raise SyscallError(errno.EINVAL)
+    if new_size > old_size:
+        for mapping, inode in _files_mapped(guest, old, old + 1):
+            offset = mapping.offset + old - mapping.start
+            if (wait := inode.before_mapping(offset, new_size, mapping.perms[1:4:2] == "ws")) is not None:
+                await wait
+    return await _on_host(guest, SYS_MREMAP, old, old_size, new_size, flags, new)
+
+
+@syscall(26)
+async def msync(thread: Thread, address: Address, length: Size, flags: Int) -> None:
+    guest = _guest(thread)
+    if _touches_shim(address, length):
+        raise SyscallError(errno.ENOMEM)
+    await _on_host(guest, SYS_MSYNC, address, length, flags)
+    if flags & MS_SYNC:
+        for mapping, inode in _files_mapped(guest, address, address + length):
+            if mapping.perms.endswith("s"):
+                await inode.sync(True)
 
 
 @syscall(151)
