@@ -18,26 +18,21 @@ from .inodetable import device_pointers
 
 if TYPE_CHECKING:
     from ..credentials import Credentials
-    from .filesystem import Ext2
 
 
-class Ext2Directory(Ext2Inode):
+class Ext2Directory(Entries):
     """A directory. Its own link count is 2, and one more for each directory in it."""
-
-    def __init__(self, fs: Ext2, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
-        super().__init__(fs, ino, mode, uid, gid)
-        self.entries = Entries(self)
 
     # -- looking ------------------------------------------------------------------------------
 
     async def lookup(self, name: bytes) -> Inode:
-        entry = await self.entries.find(name)
+        entry = await self.find_entry(name)
         if entry is None:
             raise SyscallError(errno.ENOENT)
         return await self.fs.inode(entry.ino)
 
     async def readdir(self, cookie: int) -> list[DirEntry]:
-        found = await self.entries.listing(max(0, cookie))
+        found = await self.listing(max(0, cookie))
         return [
             DirEntry(name, ino, layout.ENTRY_FORMAT.get(kind, 0), offset + 1) for name, ino, kind, offset in found
         ]  # fmt: skip
@@ -78,7 +73,7 @@ class Ext2Directory(Ext2Inode):
                 inode.nlink = 0
                 await fs.orphans.add(inode)
             else:
-                await self.entries.add(name, inode.ino, mode)
+                await self.add_entry(name, inode.ino, mode)
         except SyscallError:
             await fs.release_inode(inode)
             raise
@@ -90,7 +85,7 @@ class Ext2Directory(Ext2Inode):
     async def _check_free(self, name: bytes) -> None:
         if len(name) > layout.NAME_MAX:
             raise SyscallError(errno.ENAMETOOLONG)
-        if await self.entries.find(name) is not None:
+        if await self.find_entry(name) is not None:
             raise SyscallError(errno.EEXIST)
 
     async def _start(self, parent: int) -> None:
@@ -100,7 +95,7 @@ class Ext2Directory(Ext2Inode):
         fs.map.link(self, self.pointers, 0, place, 1, None)
         self.size = fs.superblock.block_size
         self.nlink = 2
-        self.entries.start(fs.buffers.fresh(place), parent)
+        self.start_entries(fs.buffers.fresh(place), parent)
 
     async def link(self, name: bytes, inode: Inode) -> None:
         assert isinstance(inode, Ext2Inode)
@@ -110,7 +105,7 @@ class Ext2Directory(Ext2Inode):
         if inode.nlink >= layout.LINK_MAX:
             raise SyscallError(errno.EMLINK)
         await self._check_free(name)
-        await self.entries.add(name, inode.ino, inode.mode)
+        await self.add_entry(name, inode.ino, inode.mode)
         if inode.nlink == 0:
             await self.fs.orphans.remove(inode)
         inode.nlink += 1
@@ -123,7 +118,7 @@ class Ext2Directory(Ext2Inode):
         await self.fs.change(self._unlink(name, inode))
 
     async def _unlink(self, name: bytes, inode: Ext2Inode) -> None:
-        self.entries.remove(await self._entry_of(name, inode))
+        self.remove_entry(await self._entry_of(name, inode))
         await self._lost_name(inode)
 
     async def rmdir(self, name: bytes, inode: Inode) -> None:
@@ -132,19 +127,19 @@ class Ext2Directory(Ext2Inode):
 
     async def _rmdir(self, name: bytes, inode: Ext2Directory) -> None:
         await inode._check_empty()
-        self.entries.remove(await self._entry_of(name, inode))
+        self.remove_entry(await self._entry_of(name, inode))
         self._lost_directory()
         await inode._lost_name(inode)
 
     async def _entry_of(self, name: bytes, inode: Ext2Inode) -> Entry:
         """The entry that is known to lead to ``inode``. ENOENT."""
-        entry = await self.entries.find(name)
+        entry = await self.find_entry(name)
         if entry is None or entry.ino != inode.ino:
             raise SyscallError(errno.ENOENT)
         return entry
 
     async def _check_empty(self) -> None:
-        if not await self.entries.empty():
+        if not await self.is_empty():
             raise SyscallError(errno.ENOTEMPTY)
 
     def _lost_directory(self) -> None:
@@ -182,25 +177,25 @@ class Ext2Directory(Ext2Inode):
         await self._entry_of(name, inode)
         up = await inode._up(self) if moves and isinstance(inode, Ext2Directory) else None
         if replaced is None:
-            await target.entries.add(new_name, inode.ino, inode.mode)
+            await target.add_entry(new_name, inode.ino, inode.mode)
         else:
             if isinstance(replaced, Ext2Directory):
                 await replaced._check_empty()
-            target.entries.replace(await target._entry_of(new_name, replaced), inode.ino, inode.mode)
-        self.entries.remove(await self._entry_of(name, inode))
+            target.replace_entry(await target._entry_of(new_name, replaced), inode.ino, inode.mode)
+        self.remove_entry(await self._entry_of(name, inode))
         if inode.is_dir:
             self._lost_directory()
             if replaced is None:
                 target.nlink += 1
             if up is not None and isinstance(inode, Ext2Directory):
-                inode.entries.replace(up, target.ino, S_IFDIR)
+                inode.replace_entry(up, target.ino, S_IFDIR)
         if replaced is not None:
             await self._lost_name(replaced)
         inode.touch_inode()
 
     async def _up(self, parent: Ext2Inode) -> Entry:
         """The entry "..", which leads to ``parent``. EIO."""
-        entry = await self.entries.find(b"..")
+        entry = await self.find_entry(b"..")
         if entry is None or entry.ino != parent.ino:
             raise self.fs.fault(f'directory {self.ino}: ".." does not lead to {parent.ino}')
         return entry
@@ -216,10 +211,10 @@ class Ext2Directory(Ext2Inode):
         if inode.is_dir != other.is_dir and (target if inode.is_dir else self).nlink >= layout.LINK_MAX:
             raise SyscallError(errno.EMLINK)
         mine, theirs = await self._entry_of(name, inode), await target._entry_of(new_name, other)
-        self.entries.replace(mine, other.ino, other.mode)
-        target.entries.replace(theirs, inode.ino, inode.mode)
+        self.replace_entry(mine, other.ino, other.mode)
+        target.replace_entry(theirs, inode.ino, inode.mode)
         for moved, entry, goal in ups:
-            moved.entries.replace(entry, goal.ino, S_IFDIR)
+            moved.replace_entry(entry, goal.ino, S_IFDIR)
         difference = int(inode.is_dir) - int(other.is_dir)
         if target is not self:
             self.nlink -= difference

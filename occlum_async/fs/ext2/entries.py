@@ -1,6 +1,6 @@
 """The entries of a directory: records in blocks, each of which is a chain without gaps.
 
-Invariants: every block that ``block`` returns is a valid chain; an entry never moves while it exists, so its
+Invariants: every block that ``entry_block`` returns is a valid chain; an entry never moves while it exists, so its
 offset is a cookie that stays good; a hash index (which other drivers make) is given up at the first change, as
 the blocks under it are an ordinary directory.
 """
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import layout
 from .buffers import Buffer
+from .inode import Ext2Inode
 
 if TYPE_CHECKING:
-    from .directory import Ext2Directory
+    from .filesystem import Ext2
 
 _ENTRY = struct.Struct("<IHBB")  # inode, length of the record, length of the name, type
 HEAD = _ENTRY.size
@@ -34,13 +35,12 @@ class Entry(NamedTuple):
     type: int
 
 
-class Entries:
-    """The records of one directory. Nothing here checks whether a change makes sense."""
+class Entries(Ext2Inode):
+    """A directory as the sum of its records. Nothing here checks whether a change makes sense."""
 
-    def __init__(self, directory: Ext2Directory) -> None:
-        self.fs = directory.fs
-        self._directory = directory
-        self._size = directory.fs.superblock.block_size
+    def __init__(self, fs: Ext2, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
+        super().__init__(fs, ino, mode, uid, gid)
+        self._size = fs.superblock.block_size  # of each block
         self._places = array("I")  # of the blocks, as far as they were looked up
         self._room = array("H")  # the longest record that fits into each block
 
@@ -49,9 +49,9 @@ class Entries:
     @property
     def blocks(self) -> int:
         """How many blocks the directory has."""
-        return self._directory.size // self._size
+        return self.size // self._size
 
-    async def block(self, number: int) -> Buffer:
+    async def entry_block(self, number: int) -> Buffer:
         """Block ``number``, checked. EIO."""
         places = self._places
         if number >= len(places):
@@ -65,14 +65,14 @@ class Entries:
         return buffer
 
     async def _locate(self, number: int) -> None:
-        inode, fs = self._directory, self.fs
+        fs = self.fs
         while len(self._places) <= number:
             known = len(self._places)
             if known >= self.blocks:
-                raise fs.fault(f"directory {inode.ino} has no block {number}")
-            place, length = await fs.map.find(inode, known, self.blocks - known)
+                raise fs.fault(f"directory {self.ino} has no block {number}")
+            place, length = await fs.map.find(self, known, self.blocks - known)
             if not place:
-                raise fs.fault(f"directory {inode.ino} has a hole")
+                raise fs.fault(f"directory {self.ino} has a hole")
             if known == len(self._places):  # nobody else was faster
                 self._places.extend(range(place, place + length))
                 self._room.extend([_UNKNOWN] * length)
@@ -96,7 +96,7 @@ class Entries:
             good = HEAD + 4 <= length <= size - offset and length % 4 == 0 and ino <= inodes
             name = data[offset + HEAD : offset + HEAD + name_length]
             if not good or (ino and (not name_length or HEAD + name_length > length or b"/" in name or b"\0" in name)):
-                raise self.fs.fault(f"directory {self._directory.ino}: block {buffer.block} is damaged at {offset}")
+                raise self.fs.fault(f"directory {self.ino}: block {buffer.block} is damaged at {offset}")
             offset += length
         buffer.checked = True
 
@@ -106,11 +106,11 @@ class Entries:
 
     # -- looking ------------------------------------------------------------------------------
 
-    async def find(self, name: bytes) -> Entry | None:
+    async def find_entry(self, name: bytes) -> Entry | None:
         """The entry of that name. EIO."""
         number = 0
         while number < self.blocks:
-            buffer = await self.block(number)
+            buffer = await self.entry_block(number)
             entry = self._find_in(buffer, name)
             if entry is not None:
                 return entry
@@ -146,7 +146,7 @@ class Entries:
         number = start // self._size
         found: list[tuple[bytes, int, int, int]] = []
         while number < self.blocks and not found:
-            buffer = await self.block(number)
+            buffer = await self.entry_block(number)
             base = number * self._size
             found = [
                 (name, ino, kind, base + offset)
@@ -164,15 +164,15 @@ class Entries:
             yield offset, ino, kind, bytes(data[offset + HEAD : offset + HEAD + name_length])
             offset += length
 
-    async def empty(self) -> bool:
+    async def is_empty(self) -> bool:
         """Whether there is nothing but "." and "..". EIO."""
         return not await self.listing(0)
 
     # -- changing ------------------------------------------------------------------------------
 
-    def start(self, buffer: Buffer, parent: int) -> None:
+    def start_entries(self, buffer: Buffer, parent: int) -> None:
         """Make the first block of a new directory."""
-        ino = self._directory.ino
+        ino = self.ino
         kind = layout.ENTRY_TYPE[0o04] if self.fs.superblock.filetype else 0
         _ENTRY.pack_into(buffer.data, 0, ino, 12, 1, kind)
         buffer.data[8:9] = b"."
@@ -182,11 +182,11 @@ class Entries:
         self._places.append(buffer.block)
         self._room.append(_UNKNOWN)
 
-    async def add(self, name: bytes, ino: int, mode: int) -> None:
+    async def add_entry(self, name: bytes, ino: int, mode: int) -> None:
         """Enter a name that is not there. ENOSPC, EIO."""
         needed = _record_size(len(name))
         number = await self._block_with_room(needed)
-        buffer = await self.block(number) if number < self.blocks else await self._grow()
+        buffer = await self.entry_block(number) if number < self.blocks else await self._grow()
         data = buffer.data
         for offset, length, used in self._spans(buffer):
             if length - used >= needed:
@@ -217,7 +217,7 @@ class Entries:
         """The first block that a record of ``needed`` bytes fits into; the number of blocks if none has room. EIO."""
         for number in range(self.blocks):
             if number >= len(self._room) or self._room[number] == _UNKNOWN:
-                buffer = await self.block(number)
+                buffer = await self.entry_block(number)
                 self._room[number] = max(length - used for _, length, used in self._spans(buffer))
             if self._room[number] >= needed:
                 return number
@@ -225,22 +225,22 @@ class Entries:
 
     async def _grow(self) -> Buffer:
         """One more block, with one empty record. ENOSPC, EIO."""
-        inode, fs = self._directory, self.fs
+        fs = self.fs
         number = self.blocks
         if number:
-            await self.block(number - 1)  # so that the places of all blocks are known
-        words, index, _, leaf = await fs.map.leaf(inode, number)
-        place, _ = await fs.blocks.allocate(inode.ino, inode.goal, 1)
-        fs.map.link(inode, words, index, place, 1, leaf)
+            await self.entry_block(number - 1)  # so that the places of all blocks are known
+        words, index, _, leaf = await fs.map.leaf(self, number)
+        place, _ = await fs.blocks.allocate(self.ino, self.goal, 1)
+        fs.map.link(self, words, index, place, 1, leaf)
         buffer = fs.buffers.fresh(place)
         _ENTRY.pack_into(buffer.data, 0, 0, self._size, 0, 0)
         buffer.checked = True
-        inode.size += self._size
+        self.size += self._size
         self._places.append(place)
         self._room.append(self._size)
         return buffer
 
-    def remove(self, entry: Entry) -> None:
+    def remove_entry(self, entry: Entry) -> None:
         """Take a name out: the record before it in the block takes its room."""
         data = entry.buffer.data
         length = struct.unpack_from("<H", data, entry.offset + 4)[0]
@@ -252,7 +252,7 @@ class Entries:
         self._room[self._places.index(entry.buffer.block)] = _UNKNOWN
         self._changed(entry.buffer)
 
-    def replace(self, entry: Entry, ino: int, mode: int) -> None:
+    def replace_entry(self, entry: Entry, ino: int, mode: int) -> None:
         """Let a name lead to another inode."""
         struct.pack_into("<I", entry.buffer.data, entry.offset, ino)
         entry.buffer.data[entry.offset + 7] = self._type(mode)
@@ -260,8 +260,8 @@ class Entries:
 
     def _changed(self, buffer: Buffer) -> None:
         self.fs.buffers.mark(buffer)
-        self._directory.flags &= ~layout.FLAG_INDEX
-        self._directory.touch()
+        self.flags &= ~layout.FLAG_INDEX
+        self.touch()
 
 
 def _record_size(name_length: int) -> int:

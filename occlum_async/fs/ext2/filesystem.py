@@ -154,6 +154,9 @@ class Ext2(FileSystem):
             superblock.state &= ~layout.STATE_VALID
         await self.commit()
 
+    def busy(self) -> bool:
+        return self.cache.busy(self)
+
     async def unmount(self) -> None:
         """Write everything and close the device. Raises what could not be written; it is unmounted all the same."""
         if self.closed:
@@ -171,6 +174,8 @@ class Ext2(FileSystem):
             await self.block_device.close()
 
     async def _finish(self) -> None:
+        async with self.gate:
+            await self.orphans.release_all()
         if self._clean:
             self.superblock.state |= layout.STATE_VALID
         await self.commit()

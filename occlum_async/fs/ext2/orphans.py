@@ -86,6 +86,11 @@ class Orphans:
             except SyscallError:
                 log.error("%s: the deleted inode %d can't be freed", self.fs.label, ino)
 
+    async def release_all(self) -> None:
+        """Free all orphans: nobody may use them any more. Inside a change."""
+        self._abandoned = deque(self._chain)
+        await self.drain()
+
     async def recover(self) -> None:
         """Free what was in use when the file system was used last. EIO leaves the rest to e2fsck(8)."""
         superblock = self.fs.superblock

@@ -1,0 +1,138 @@
+"""Disks for ext2: made here or by mke2fs(8), and looked at by e2fsck(8) when a test is over."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from occlum_async.abi.errors import SyscallError
+from occlum_async.fs.block.device import BLOCK
+from occlum_async.fs.block.memory import MemoryDevice
+from occlum_async.fs.credentials import Credentials
+from occlum_async.fs.ext2 import Ext2, mkfs
+from occlum_async.fs.mount import MountNamespace
+from occlum_async.sched.strand import Scheduler
+
+from ..overlay.tree import InsideTree
+
+ROOT = Credentials()
+BLOCK_SIZES = (1024, 2048, 4096)
+
+
+class Disk(MemoryDevice):
+    """A device that outlives its mounts."""
+
+    async def close(self) -> None:
+        pass
+
+    def save(self, path: Path) -> Path:
+        path.write_bytes(self.content())
+        return path
+
+
+def mke2fs(path: Path, size: int, *options: str) -> Disk:
+    """What mke2fs(8) makes of a disk of ``size`` bytes."""
+    with path.open("wb") as image:
+        image.truncate(size)
+    run("mke2fs", "-q", "-F", "-t", "ext2", *options, str(path))
+    return Disk(size // BLOCK, path.read_bytes())
+
+
+def run(*command: str) -> str:
+    """A program's output; it must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def fsck(disk: Disk, path: Path) -> None:
+    """Assert that e2fsck(8) finds nothing to repair."""
+    run("e2fsck", "-fn", str(disk.save(path)))
+
+
+@contextmanager
+def loop_mount(image: Path, where: Path, options: str = "loop") -> Iterator[Path]:
+    """The image as Linux sees it; the test is skipped where it can't be mounted."""
+    where.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "ext2", "-o", options, str(image), str(where)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting an image takes root and a loop device")
+    try:
+        yield where
+    finally:
+        run("umount", str(where))
+
+
+class Mounted:
+    """A mounted disk and what a test does with it."""
+
+    def __init__(self, fs: Ext2, scheduler: Scheduler) -> None:
+        self.fs = fs
+        self.scheduler = scheduler
+        self.tree = InsideTree(MountNamespace(fs), scheduler)
+        self.tree.cold = True
+
+    @property
+    def root(self) -> Any:
+        return self.fs.root
+
+    async def do(self, operation: str, *arguments: Any) -> Any:
+        """An operation that must succeed; its result."""
+        outcome, value = await self.tree.do(operation, *arguments)
+        assert outcome == "ok", f"{operation}{arguments}: {value}"
+        return value
+
+
+async def mount(disk: Disk, **options: Any) -> Mounted:
+    scheduler = Scheduler(asyncio.get_running_loop())
+    options.setdefault("commit_interval", None)
+    return Mounted(await Ext2.mount(disk, scheduler=scheduler, **options), scheduler)
+
+
+@pytest.fixture
+async def disks(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Makes and mounts disks of ``size`` MiB; they are unmounted and checked in the end."""
+    made: list[tuple[Disk, Mounted]] = []
+
+    async def make(size: float = 16, block_size: int = 4096, disk: Disk | None = None, **options: Any) -> Mounted:
+        if disk is None:
+            disk = Disk(int(size * 256))
+            await mkfs(disk, block_size=block_size, **options)
+            options = {}
+        mounted = await mount(disk, **options)
+        made.append((disk, mounted))
+        return mounted
+
+    yield make
+    for disk, mounted in made:
+        await mounted.fs.unmount()
+        fsck(disk, tmp_path / "checked.img")
+
+
+async def remounted(mounted: Mounted, path: Path) -> Mounted:
+    """The same disk, unmounted, checked and mounted again."""
+    disk = mounted.fs.block_device
+    await mounted.fs.unmount()
+    fsck(disk, path)
+    return await mount(disk)
+
+
+def failing(number: int) -> Any:
+    """``pytest.raises`` for the errno ``number``."""
+
+    class Context:
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+            assert isinstance(error, SyscallError), f"expected an error, got {error!r}"
+            assert error.errno == number, error
+            return True
+
+    return Context()
