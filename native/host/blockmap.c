@@ -35,18 +35,18 @@ void map_set(uint8_t *arena, const uint32_t *slots, const uint32_t *addresses, c
 	*fresh_count = freshes;
 }
 
-/* Give blocks another place where they still lie at the one they are expected at; `done` says for which. */
-uint32_t map_move(uint8_t *arena, const uint32_t *slots, const uint32_t *addresses, const uint32_t *from, const uint32_t *to,
-		  uint32_t count, uint8_t *done)
+/* Give blocks another place where their entries are still the expected ones; `done` says for which. */
+uint32_t map_move(uint8_t *arena, const uint32_t *slots, const uint32_t *addresses, const struct entry *expected,
+		  const uint32_t *places, uint32_t count, uint8_t *done)
 {
 	uint32_t moved = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct entry *entry = entry_at(arena, slots[i], addresses[i]);
 
-		done[i] = entry->place == from[i];
+		done[i] = memcmp(entry, &expected[i], sizeof(*entry)) == 0;
 		if (done[i]) {
-			entry->place = to[i];
+			entry->place = places[i];
 			moved++;
 		}
 	}

@@ -15,8 +15,8 @@ ffi.cdef(
     void map_set(uint8_t *arena, const uint32_t *slots, const uint32_t *addresses, const void *entries, uint32_t count,
                  uint64_t epoch, uint32_t since, uint32_t *old, uint32_t *old_count, uint32_t *fresh,
                  uint32_t *fresh_count);
-    uint32_t map_move(uint8_t *arena, const uint32_t *slots, const uint32_t *addresses, const uint32_t *from,
-                      const uint32_t *to, uint32_t count, uint8_t *done);
+    uint32_t map_move(uint8_t *arena, const uint32_t *slots, const uint32_t *addresses, const void *expected,
+                      const uint32_t *places, uint32_t count, uint8_t *done);
     uint32_t entry_runs(const void *entries, uint32_t count, uint32_t *runs);
     uint32_t place_runs(const uint32_t *places, uint32_t count, uint32_t *runs);
     uint32_t region_take(uint8_t *page, uint32_t from, uint32_t end, uint32_t want, uint32_t base, uint32_t *places);

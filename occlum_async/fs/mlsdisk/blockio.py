@@ -7,7 +7,6 @@ an entry that is itself authentic (its parent's, up to the superblock).
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -41,16 +40,14 @@ class SealedBlocks:
     # -- sealing -----------------------------------------------------------------------
 
     async def seal(
-        self, kind: int, addresses: Sequence[int], source: Any, positions: Sequence[int] | None, places: Sequence[int]
+        self, kind: int, addresses: Any, source: Any, positions: Any, places: Any
     ) -> tuple[bytearray, bytearray]:
         """The ciphertext of the blocks and their entries. ``source`` must not change before the call returns."""
         count = len(addresses)
         key, epoch, counter = self.keys.take(count)
         sealed, entries = bytearray(count * BLOCK), bytearray(count * ENTRY_SIZE)
         if count < HAND_OVER:
-            self.cipher.seal_blocks(
-                key, epoch, counter, kind, addresses, source, positions, places, sealed, entries
-            )
+            self.cipher.seal_blocks(key, epoch, counter, kind, addresses, source, positions, places, sealed, entries)
             return sealed, entries
         views = memoryview(addresses), memoryview(source), memoryview(places), memoryview(sealed), memoryview(entries)
         jobs = [
@@ -121,9 +118,20 @@ class SealedBlocks:
             await self._open(kind, views, start, end, memoryview(sealed))
         return target, bad
 
-    async def _open(
-        self, kind: int, views: tuple[memoryview, ...], start: int, end: int, sealed: memoryview
-    ) -> None:
+    async def read_sealed(self, entries: Any, count: int) -> bytearray:
+        """The blocks behind ``entries`` as they are on the device, none of them a hole."""
+        target = bytearray(count * BLOCK)
+        runs = runs_of(entries, count)
+        for number, start in enumerate(runs):
+            end = runs[number + 1] if number + 1 < len(runs) else count
+            sealed = await self.device.read(ENTRY.unpack_from(entries, start * ENTRY_SIZE)[3], end - start)
+            if len(sealed) != (end - start) * BLOCK:
+                raise SyscallError(errno.EIO)
+            target[start * BLOCK : end * BLOCK] = sealed
+        self.statistics.read += count
+        return target
+
+    async def _open(self, kind: int, views: tuple[memoryview, ...], start: int, end: int, sealed: memoryview) -> None:
         if end - start < HAND_OVER:
             self._open_part(kind, views, start, end, sealed)
             return
@@ -141,5 +149,3 @@ class SealedBlocks:
             epoch = ENTRY.unpack_from(entries, index * ENTRY_SIZE)[1]
             self.cipher.open_blocks(self.keys.of(epoch), epoch, kind, addresses, entries, sealed, target, answers)
         bad[start:end] = answers
-
-

@@ -33,6 +33,7 @@ JOURNAL = 16
 MIN_JOURNAL, MAX_JOURNAL = 16, 4096  # blocks
 JOURNAL_SHARE = 512
 DEFAULT_RESERVE = 0.05
+SMALL_RESERVE = 2048  # blocks: small disks keep more
 MIN_BLOCKS = 512  # of an image
 
 
@@ -103,6 +104,12 @@ class Geometry:
         return leaves + nodes_above(leaves) + pages + nodes_above(self.regions * PAGES)
 
 
+def kept_free(geometry: Geometry) -> int:
+    """The blocks that writers leave free, so that there is always room for a checkpoint: all nodes once more, and what
+    is written twice on the way."""
+    return geometry.metadata + geometry.metadata // 8 + 64
+
+
 def plan(image: int, reserve: float, blocks: int | None = None) -> Geometry:
     """The geometry of an image of ``image`` blocks that keeps ``reserve`` of it free; ValueError if it is too small.
 
@@ -114,7 +121,8 @@ def plan(image: int, reserve: float, blocks: int | None = None) -> Geometry:
         raise ValueError(f"a disk has between {MIN_BLOCKS * BLOCK >> 20} MiB and {MAX_BLOCKS * BLOCK >> 40} TiB")
     journal = max(MIN_JOURNAL, min(MAX_JOURNAL, image // JOURNAL_SHARE))
     most = Geometry(image, image, journal)
-    room = most.data - int(most.data * reserve) - 2 * most.metadata - 64
+    kept = max(int(most.data * reserve), min(SMALL_RESERVE, most.data // 8))
+    room = most.data - kept - most.metadata - kept_free(most)
     if room < 1 or (blocks is not None and not 1 <= blocks <= room):
         raise ValueError("the image is too small")
     return Geometry(image, room if blocks is None else blocks, journal)

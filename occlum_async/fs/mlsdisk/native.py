@@ -5,13 +5,14 @@ Invariant: every number that goes down has been checked; what is written lies in
 
 from __future__ import annotations
 
+import importlib
 from array import array
 from typing import Any
 
-from ..._native import _blockmap
 from .layout import ENTRY_SIZE, SEGMENT, SEGMENTS
 
-_ffi, _lib = _blockmap.ffi, _blockmap.lib
+_module = importlib.import_module("occlum_async._native._blockmap")
+_ffi, _lib = _module.ffi, _module.lib
 Numbers = Any  # a buffer of 32-bit numbers
 
 
@@ -59,7 +60,7 @@ class Arena:
         _lib.map_get(self._base, _u32(slots), _u32(addresses), count, _ffi.from_buffer(entries))
         return entries
 
-    def set(
+    def exchange(
         self, slots: Numbers, addresses: Numbers, entries: Any, epoch: int, since: int
     ) -> tuple[array[int], array[int]]:
         """Set entries; the places that they replace: old ones, and those sealed in ``epoch`` from ``since`` on."""
@@ -71,11 +72,11 @@ class Arena:
         )  # fmt: skip
         return old[: self._one[0]], fresh[: self._two[0]]
 
-    def move(self, slots: Numbers, addresses: Numbers, before: Numbers, after: Numbers) -> bytearray:
-        """Change places where they are still ``before``; 1 for each that was."""
+    def move(self, slots: Numbers, addresses: Numbers, expected: Any, places: Numbers) -> bytearray:
+        """Give blocks other places where their entries are still the expected ones; 1 for each that was moved."""
         done = bytearray(len(addresses))
         _lib.map_move(
-            self._base, _u32(slots), _u32(addresses), _u32(before), _u32(after), len(addresses),
+            self._base, _u32(slots), _u32(addresses), _ffi.from_buffer(expected), _u32(places), len(addresses),
             _ffi.from_buffer("uint8_t[]", done),
         )  # fmt: skip
         return done
@@ -117,9 +118,7 @@ class Arena:
     def segment_used(self, slot: int, segment: int, owners_slot: int, base: int) -> tuple[array[int], array[int]]:
         """The used blocks of a segment, and whose they are."""
         places, owners = _empty(SEGMENT), _empty(SEGMENT)
-        found = _lib.segment_used(
-            self._page(slot), segment, self._page(owners_slot), base, _u32(places), _u32(owners)
-        )
+        found = _lib.segment_used(self._page(slot), segment, self._page(owners_slot), base, _u32(places), _u32(owners))
         return places[:found], owners[:found]
 
     def set_owners(self, slot: int, base: int, places: Numbers, owners: Any) -> None:
@@ -129,5 +128,3 @@ class Arena:
     def is_zero(self, slot: int) -> bool:
         """Whether the page holds nothing but zeros."""
         return bool(_lib.page_is_zero(self._page(slot)))
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...sched.strand import Scheduler
@@ -31,7 +31,7 @@ class Workers:
         """How many jobs run at the same time."""
         return self._limit
 
-    async def run(self, jobs: list[Callable[[], Any]]) -> None:
+    async def run(self, jobs: Sequence[Callable[[], Any]]) -> None:
         """Do all jobs, and wait for them. Raises what one of them raised."""
         while len(self._threads) < min(self._limit, len(jobs)):
             thread = threading.Thread(target=self._work, name="mlsdisk", daemon=True)

@@ -1,0 +1,202 @@
+"""Two trees of sealed nodes, copied on write: the index (addresses to places) and the space map.
+
+Invariant: a node's entry, with its tag, is in its parent, and the roots' entries are in the superblock. So a root
+vouches for every block below it, and a node that was written is never overwritten: it gets another place.
+
+A tree is a radix tree over numbers: a node of kind k and number n is the entry n % 128 of the node of kind k + 1 and
+number n // 128. A hole among the entries stands for a subtree of zeros.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+from ...abi.errors import SyscallError
+from ..block.device import BLOCK
+from .blockio import SealedBlocks
+from .cache import NodeCache, parent_of
+from .cipher import numbers
+from .layout import ENTRY, ENTRY_SIZE, FANOUT, HOLE, INDEX, KIND_SHIFT, OWNER_KIND_SHIFT, OWNER_NODE, SPACE, node_key
+
+log = logging.getLogger(__name__)
+
+NUMBER_MASK = (1 << KIND_SHIFT) - 1
+# Nodes that are read or written in one go.
+BATCH = 256
+
+
+class Forest:
+    """The two trees. ``roots`` has the entry of each one's root, by the root's kind."""
+
+    def __init__(self, io: SealedBlocks, slots: int, index_top: int, space_top: int) -> None:
+        self.io = io
+        self.index_top, self.space_top = index_top, space_top
+        self.roots: dict[int, bytes] = {index_top: HOLE, space_top: HOLE}
+        self.cache = NodeCache(slots, self.is_root)
+        # What was sealed from here on is in no state that is on the disk.
+        self.since: tuple[int, int] = io.keys.now
+
+    def is_root(self, key: int) -> bool:
+        """Whether a node is the root of its tree."""
+        return key >> KIND_SHIFT in self.roots
+
+    def grow(self, index_top: int, space_top: int) -> None:
+        """Put roots above the roots, where a tree has to reach farther. Nothing may be changed and unwritten."""
+        self.cache.clear()
+        for before, after in ((self.index_top, index_top), (self.space_top, space_top)):
+            entry = self.roots.pop(before)
+            self.roots[after] = entry if after == before else HOLE
+            if after > before and entry != HOLE:
+                for kind in range(after, before, -1):
+                    page = bytearray(BLOCK)
+                    if kind == before + 1:
+                        page[:ENTRY_SIZE] = entry
+                    self.cache.mark_dirty(self.cache.insert(node_key(kind, 0), page))
+        self.index_top, self.space_top = index_top, space_top
+
+    # -- loading ------------------------------------------------------------------------
+
+    async def ensure(self, keys: Iterable[int]) -> None:
+        """Have these nodes in memory when this returns, and until whoever called waits again.
+
+        EIO for a node that does not verify. ``keys`` are at most an eighth of the cache.
+        """
+        slot_of = self.cache.slot_of
+        while missing := {key for key in keys if key not in slot_of}:
+            self.io.statistics.cache_misses += len(missing)
+            parents = {parent_of(key) for key in missing if not self.is_root(key)}
+            if any(key not in slot_of for key in parents):
+                await self.ensure(parents)
+                continue
+            await self._load(sorted(missing))
+
+    def _entry(self, key: int) -> bytes:
+        """The entry of a node whose parent is cached."""
+        if self.is_root(key):
+            return self.roots[key >> KIND_SHIFT]
+        start = self.cache.slot_of[parent_of(key)] * BLOCK + key % FANOUT * ENTRY_SIZE
+        return bytes(self.cache.view[start : start + ENTRY_SIZE])
+
+    async def _load(self, keys: list[int]) -> None:
+        wanted = [(key, self._entry(key)) for key in keys]
+        for key, entry in wanted:
+            if entry == HOLE:
+                self._insert(key, entry, bytes(BLOCK))
+        # Neighbours were written one after another more often than not: one request reads them.
+        wanted = sorted(((key, entry) for key, entry in wanted if entry != HOLE), key=lambda item: item[1][-4:][::-1])
+        for first in range(0, len(wanted), BATCH):
+            part = wanted[first : first + BATCH]
+            for kind in {key >> KIND_SHIFT for key, _ in part}:
+                await self._read_nodes(kind, [item for item in part if item[0] >> KIND_SHIFT == kind])
+
+    async def _read_nodes(self, kind: int, nodes: list[tuple[int, bytes]]) -> None:
+        addresses = numbers(key & NUMBER_MASK for key, _ in nodes)
+        pages, bad = await self.io.read(kind, addresses, b"".join(entry for _, entry in nodes))
+        view = memoryview(pages)
+        for index, (key, entry) in enumerate(nodes):
+            if bad[index] and not self._stale(key, entry):
+                self.io.statistics.damaged += 1
+                log.error("mlsdisk: node %d of kind %d does not verify", key & NUMBER_MASK, kind)
+                raise SyscallError(errno.EIO)
+            self._insert(key, entry, view[index * BLOCK : (index + 1) * BLOCK])
+
+    def _stale(self, key: int, entry: bytes) -> bool:
+        """Whether somebody loaded or wrote the node while it was being read, so that what was read is of no use."""
+        if key in self.cache.slot_of:
+            return True
+        if not self.is_root(key) and parent_of(key) not in self.cache.slot_of:
+            return True
+        return self._entry(key) != entry
+
+    def _insert(self, key: int, entry: bytes, page: bytes | memoryview) -> None:
+        if self._stale(key, entry):
+            return
+        if not self.is_root(key):
+            self.cache.touch((self.cache.slot_of[parent_of(key)],))
+        if not self.cache.make_room(1):
+            raise SyscallError(errno.ENOMEM)
+        # Making room may have taken the parent away, if nothing else held it.
+        if not self._stale(key, entry):
+            self.cache.insert(key, page)
+
+    # -- writing ------------------------------------------------------------------------
+
+    async def write_nodes(self, keys: list[int], places: Any) -> tuple[array[int], array[int]]:
+        """Write changed nodes of one kind, whose children are written, to ``places``; their parents are changed then.
+
+        Returns the places that they had: old ones, and those given since the last checkpoint. Nobody may change
+        nodes meanwhile.
+        """
+        old, fresh = numbers(), numbers()
+        for start in range(0, len(keys), BATCH):
+            part = keys[start : start + BATCH]
+            slots = numbers(self.cache.slot_of[key] for key in part)
+            addresses = numbers(key & NUMBER_MASK for key in part)
+            spots = places[start : start + BATCH]
+            sealed, entries = await self.io.seal(part[0] >> KIND_SHIFT, addresses, self.cache.view, slots, spots)
+            await self.io.write(spots, sealed)
+            self.io.statistics.nodes_written += len(part)
+            before, lately = self.set_entries(part, entries)
+            old.extend(before)
+            fresh.extend(lately)
+        return old, fresh
+
+    def set_entries(self, keys: list[int], entries: bytes | bytearray) -> tuple[array[int], array[int]]:
+        """Give nodes of one kind new entries in their parents, and call them clean; the places that they had."""
+        cache = self.cache
+        kind = keys[0] >> KIND_SHIFT
+        if kind in self.roots:
+            before, self.roots[kind] = self.roots[kind], bytes(entries)
+            _, epoch, counter, place = ENTRY.unpack(before)
+            fresh = epoch == self.since[0] and counter >= self.since[1]
+            one = numbers((place,)) if place else numbers()
+            replaced = (numbers(), one) if fresh else (one, numbers())
+        else:
+            parents = numbers(cache.slot_of[parent_of(key)] for key in keys)
+            children = numbers(key & NUMBER_MASK for key in keys)
+            replaced = cache.arena.exchange(parents, children, entries, *self.since)
+            for slot in set(parents):
+                cache.mark_dirty(slot)
+        for key in keys:
+            cache.mark_clean(cache.slot_of[key])
+        return replaced
+
+    def place_of(self, key: int) -> int:
+        """Where a cached node lies on the disk; 0 if nowhere."""
+        place: int = ENTRY.unpack(self._entry(key))[3]
+        return place
+
+    async def exists(self, key: int) -> bool:
+        """Whether a node may hold anything. One that is not written yet is cached."""
+        if key in self.cache.slot_of:
+            return True
+        if not self.is_root(key):
+            await self.ensure((parent_of(key),))
+        return self._entry(key) != HOLE
+
+    def knows(self, key: int) -> bool:
+        """Whether a node of this number may exist."""
+        kind, number = key >> KIND_SHIFT, key & NUMBER_MASK
+        for top, lowest in ((self.index_top, INDEX), (self.space_top, SPACE)):
+            if lowest <= kind <= top:
+                return bool(number < FANOUT ** (top - kind))
+        return False
+
+    def empty_of(self, keys: list[int]) -> list[int]:
+        """Those of the cached nodes that hold nothing but zeros."""
+        return [key for key in keys if self.cache.arena.is_zero(self.cache.slot_of[key])]
+
+    @staticmethod
+    def owners(keys: list[int]) -> array[int]:
+        """What the owner of a block is when it holds a node."""
+        return numbers(OWNER_NODE | (key >> KIND_SHIFT) << OWNER_KIND_SHIFT | key & NUMBER_MASK for key in keys)
+
+
+def key_of_owner(owner: int) -> int:
+    """The node that a block's owner stands for; only for owners with ``OWNER_NODE``."""
+    kind = (owner & ~OWNER_NODE) >> OWNER_KIND_SHIFT
+    return node_key(kind, owner & (1 << OWNER_KIND_SHIFT) - 1)

@@ -1,0 +1,253 @@
+"""The volume: addresses and the sealed blocks behind them, in a transaction that is being built.
+
+Invariant: the index refers only to blocks that the device has taken, and whatever it does not refer to any more is
+freed. All changes are made under ``lock``, and each of them is also a delta for the journal.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from array import array
+from typing import Any
+
+from ...abi.errors import SyscallError
+from ...sched.mutex import Hold, Mutex
+from ...sched.strand import Scheduler
+from .blockio import SealedBlocks
+from .cipher import numbers
+from .forest import Forest
+from .journal import Deltas
+from .layout import DATA, ENTRY, ENTRY_SIZE, FANOUT, HOLE, INDEX, KIND_SHIFT, SPACE, Geometry, kept_free
+from .space import NODES, Space
+
+log = logging.getLogger(__name__)
+
+LEAF = INDEX << KIND_SHIFT
+# One part of the cache that an operation may need at once; a third may be changed and unwritten.
+SHARE = 16
+DIRTY_SHARE = 3
+# Leaves of which a discard clears the entries in one go.
+DISCARD_LEAVES = 32
+
+
+class Volume:
+    """Index and space of one disk."""
+
+    def __init__(
+        self, scheduler: Scheduler, io: SealedBlocks, forest: Forest, space: Space, geometry: Geometry, log_limit: int
+    ) -> None:
+        self._scheduler = scheduler
+        self.io = io
+        self.forest = forest
+        self.cache = forest.cache
+        self.space = space
+        self.geometry = geometry
+        self._mutex = Mutex()
+        # Data sealed from here on is in no durable state.
+        self.since: tuple[int, int] = io.keys.now
+        # Places of nodes of the last checkpoint that have been written elsewhere.
+        self.replaced_nodes: array[int] = numbers()
+        self._kept = kept_free(geometry)
+        self.deltas = Deltas()
+        self._log_limit = log_limit
+        self.log_overflow = False
+        self.changed = False
+
+    def lock(self) -> Hold:
+        """Held by whoever changes the volume."""
+        return self._mutex.hold(self._scheduler)
+
+    @property
+    def step(self) -> int:
+        """How many addresses one operation on the cache may have."""
+        return self.cache.slots // SHARE
+
+    # -- reading ---------------------------------------------------------------------------
+
+    async def lookup(self, addresses: Any) -> bytearray:
+        """The entries of a few addresses."""
+        slots = await self._leaves(addresses)
+        return self.cache.arena.get(slots, addresses)
+
+    async def _leaves(self, addresses: Any) -> array[int]:
+        """The slot of each address's leaf, valid until the caller waits."""
+        slot_of = self.cache.slot_of
+        try:
+            slots = numbers([slot_of[LEAF + (address >> 7)] for address in addresses])
+            self.io.statistics.cache_hits += 1
+        except KeyError:
+            await self.forest.ensure({LEAF + address // FANOUT for address in addresses})
+            slots = numbers([slot_of[LEAF + (address >> 7)] for address in addresses])
+        self.cache.touch(set(slots))
+        return slots
+
+    async def read(self, addresses: Any) -> bytearray:
+        """The contents of a few addresses. EIO when one of them is damaged."""
+        entries = await self.lookup(addresses)
+        while True:
+            data, bad = await self.io.read(DATA, addresses, entries)
+            if 1 not in bad:
+                return data
+            # The block may have been overwritten, and its place used again, while it was being read.
+            again = await self.lookup(addresses)
+            if again == entries:
+                self.io.statistics.damaged += bad.count(1)
+                log.error("mlsdisk: block %d does not verify", addresses[bad.index(1)])
+                raise SyscallError(errno.EIO)
+            entries = again
+
+    # -- changing (all of it under the lock) ---------------------------------------------------
+
+    async def apply(self, addresses: Any, entries: Any) -> None:
+        """Let addresses, in ascending order, refer to blocks that were written."""
+        step = self.step
+        view, all_entries = memoryview(addresses), memoryview(entries)
+        for start in range(0, len(addresses), step):
+            part = view[start : start + step]
+            await self._set(part, all_entries[start * ENTRY_SIZE : (start + len(part)) * ENTRY_SIZE])
+        self.deltas.add(addresses, entries)
+        self._logged()
+
+    async def _set(self, addresses: Any, entries: Any) -> None:
+        leaves = addresses[-1] // FANOUT - addresses[0] // FANOUT + 1
+        await self.spill(min(len(addresses), leaves) + min(len(addresses), self.geometry.regions))
+        slots = await self._leaves(addresses)
+        for slot in set(slots):
+            self.cache.mark_dirty(slot)
+        old, fresh = self.cache.arena.exchange(slots, addresses, entries, *self.since)
+        await self.space.give_back(old, hold=True)
+        await self.space.give_back(fresh, hold=False)
+
+    async def discard(self, address: int, count: int) -> None:
+        """Let addresses be holes."""
+        first, last = address // FANOUT, (address + count - 1) // FANOUT
+        leaf = first
+        while leaf <= last:
+            leaves, leaf = await self._existing(leaf, last)
+            if not leaves:
+                continue
+            members = numbers()
+            for one in leaves:
+                members.extend(range(max(address, one * FANOUT), min(address + count, (one + 1) * FANOUT)))
+            await self._set(members, HOLE * len(members))
+        self.deltas.discard(address, count)
+        self._logged()
+
+    async def _existing(self, first: int, last: int) -> tuple[list[int], int]:
+        """Some leaves between two that may hold something, and where to go on."""
+        limit = min(DISCARD_LEAVES, max(1, self.step // 2))
+        kind, top = INDEX, self.forest.index_top
+        # The highest node on the way that is missing: everything below it is a hole.
+        for above in range(top, kind - 1, -1):
+            width: int = FANOUT ** (above - kind)
+            key = above << KIND_SHIFT | first // width
+            if not await self.forest.exists(key):
+                return [], (first // width + 1) * width
+        leaves = [first]
+        end = min(last, first + limit - 1, (first // FANOUT + 1) * FANOUT - 1)
+        for leaf in range(first + 1, end + 1):
+            if await self.forest.exists(LEAF + leaf):
+                leaves.append(leaf)
+        return leaves, end + 1
+
+    async def move(self, addresses: Any, expected: Any, places: Any) -> bytearray:
+        """Let addresses refer to copies of their blocks where they are still the expected ones; 1 for those."""
+        await self.spill(len(addresses))
+        slots = await self._leaves(addresses)
+        done = self.cache.arena.move(slots, addresses, expected, places)
+        for slot in {slot for slot, moved in zip(slots, done, strict=True) if moved}:
+            self.cache.mark_dirty(slot)
+        entries = bytearray(expected)
+        moved = numbers()
+        for index, flag in enumerate(done):
+            if flag:
+                moved.append(addresses[index])
+                entries[index * ENTRY_SIZE + 28 : (index + 1) * ENTRY_SIZE] = places[index].to_bytes(4, "little")
+        kept = b"".join(
+            bytes(entries[index * ENTRY_SIZE : (index + 1) * ENTRY_SIZE]) for index, flag in enumerate(done) if flag
+        )
+        self.deltas.add(moved, kept)
+        self._logged()
+        return done
+
+    def _logged(self) -> None:
+        self.changed = True
+        if self.log_overflow or len(self.deltas) > self._log_limit:
+            self.log_overflow = True
+            self.deltas.clear()
+
+    # -- nodes --------------------------------------------------------------------------------
+
+    async def spill(self, coming: int) -> None:
+        """Write changed nodes until ``coming`` more can become changed."""
+        limit = self.cache.slots // DIRTY_SHARE
+        for kind in (INDEX, SPACE):
+            if self.cache.dirty_count + coming + 16 <= limit:
+                return
+            await self.write_kind(kind)
+
+    async def write_kind(self, kind: int) -> None:
+        """Write the changed nodes of one kind; those of zeros become holes."""
+        keys = self.cache.dirty_keys(kind)
+        empty = self.forest.empty_of(keys) if kind < SPACE else []
+        if empty:
+            await self._replaced(*self.forest.set_entries(empty, HOLE * len(empty)))
+            gone = set(empty)
+            keys = [key for key in keys if key not in gone]
+        if keys:
+            places = await self.space.take(len(keys), self.forest.owners(keys), NODES)
+            await self._replaced(*await self.forest.write_nodes(keys, places))
+
+    async def _replaced(self, old: array[int], fresh: array[int]) -> None:
+        self.replaced_nodes.extend(old)
+        await self.space.give_back(fresh, hold=False)
+
+    def room(self, promised: int) -> int:
+        """How many blocks may still be written when ``promised`` are about to: the rest is for the next checkpoint."""
+        return self.space.free - promised - self._kept
+
+    # -- the journal's part in recovery -----------------------------------------------------------
+
+    async def replay(self, deltas: Deltas) -> None:
+        """Do again what the journal says. EIO when it can't be true."""
+        start = 0
+        while start < len(deltas):
+            end = start
+            while end < len(deltas) and end - start < self.step and place_in(deltas.entries, end):
+                end += 1
+            if end == start:
+                address, count = deltas.addresses[start], ENTRY.unpack_from(deltas.entries, start * ENTRY_SIZE)[2]
+                self._check(address, count)
+                await self.discard(address, count)
+                end += 1
+            else:
+                await self._replay(deltas.addresses[start:end], deltas.entries[start * ENTRY_SIZE : end * ENTRY_SIZE])
+            start = end
+        self.deltas.clear()
+
+    def _check(self, address: int, count: int) -> None:
+        if not 0 < count <= self.geometry.blocks - address:
+            raise SyscallError(errno.EIO)
+
+    async def _replay(self, addresses: array[int], entries: bytearray) -> None:
+        first, last = self.geometry.first, self.geometry.image
+        for index, address in enumerate(addresses):
+            self._check(address, 1)
+            if not first <= place_in(entries, index) < last:
+                raise SyscallError(errno.EIO)
+        await self.spill(2 * len(addresses))
+        slots = await self._leaves(addresses)
+        for slot in set(slots):
+            self.cache.mark_dirty(slot)
+        old, fresh = self.cache.arena.exchange(slots, addresses, entries, *self.since)
+        # An address may have come several times: what is used is what its entry says at the end.
+        final = self.cache.arena.get(slots, addresses)
+        await self.space.give_back(old + fresh, hold=True)
+        await self.space.mark(numbers({place_in(final, index) for index in range(len(addresses))}))
+
+
+def place_in(entries: bytes | bytearray, index: int) -> int:
+    """The place in one of several entries."""
+    end = (index + 1) * ENTRY_SIZE
+    return int.from_bytes(entries[end - 4 : end], "little")
