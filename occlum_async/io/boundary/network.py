@@ -22,7 +22,7 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...abi.errors import SyscallError
 from ...abi.socket import AF_INET, AF_INET6, AF_NETLINK, SOCKADDR_IN, SOCKADDR_IN6, family_of
@@ -38,6 +38,7 @@ NETLINK_MAX = 64 << 10  # bytes of one datagram of rtnetlink's
 # Seconds that a connect may take: longer than the 127 of Linux' default, and not as long as an attacker likes.
 CONNECT_MAX = 300.0
 MSG_ZEROCOPY = 0x4000000
+CONTROL_ROOM = 256  # bytes of control messages that come with a datagram
 
 IN_PROGRESS = (errno.EINPROGRESS, errno.EALREADY)
 # Errors of accept(2) that concern one connection that is gone already, see accept(2).
@@ -56,17 +57,46 @@ Accepted = Callable[[int, int], None]
 
 
 class Datagram(NamedTuple):
-    """A datagram from outside: its bytes and its sender."""
+    """A datagram from outside: its bytes, its sender, and its control messages as they came."""
 
     data: bytes
     sender: bytes
+    control: bytes = b""
 
 
 # ``arrived(datagram, error)``: a datagram, or None with an errno: it is over.
 Arrived = Callable[[Datagram | None, int], None]
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_libc.sendto.restype = ctypes.c_ssize_t
+for _name in ("sendto", "sendmsg", "recvmsg", "recv"):
+    getattr(_libc, _name).restype = ctypes.c_ssize_t
+
+
+class Part(ctypes.Structure):
+    """``struct iovec``."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+class MessageHead(ctypes.Structure):
+    """``struct msghdr``. Keeps what it points to alive."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p), ("name_size", ctypes.c_uint32), ("parts", ctypes.POINTER(Part)),
+        ("count", ctypes.c_size_t), ("control", ctypes.c_void_p), ("control_size", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )  # fmt: skip
+
+    @classmethod
+    def of(cls, data: Any, name: Any, control: Any) -> MessageHead:
+        """A head for three buffers, bytes or ctypes arrays; the name and the control messages may be empty."""
+        part = Part(ctypes.cast(data, ctypes.c_void_p), len(data))
+        head = cls(
+            ctypes.cast(name, ctypes.c_void_p) if len(name) else None, len(name), ctypes.pointer(part), 1,
+            ctypes.cast(control, ctypes.c_void_p) if len(control) else None, len(control), 0,
+        )  # fmt: skip
+        head.kept = (data, name, control, part)
+        return head
 
 
 def _libc_call(name: str, *arguments: object) -> int:
@@ -170,13 +200,17 @@ class HostNetwork(ABC):
         self.calls.check_count("getsockopt", size, room)
         return value
 
-    def send_datagram(self, fd: int, data: bytes, address: bytes = b"") -> int:
-        """Send a datagram now; EAGAIN when there is no room for it."""
-        flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-        size = ctypes.c_size_t(len(data))
-        count = self.calls.call(
-            "sendto", _libc_call, "sendto", fd, data, size, int(flags), address or None, len(address)
-        )
+    def send_datagram(self, fd: int, data: bytes, address: bytes = b"", control: bytes = b"") -> int:
+        """Send a datagram now, perhaps with control messages; EAGAIN when there is no room for it."""
+        flags = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if control:
+            head = MessageHead.of(data, address, control)
+            count = self.calls.call("sendto", _libc_call, "sendmsg", fd, ctypes.byref(head), flags)
+        else:
+            size = ctypes.c_size_t(len(data))
+            count = self.calls.call(
+                "sendto", _libc_call, "sendto", fd, data, size, flags, address or None, len(address)
+            )
         self.calls.check_count("sendto", count, len(data))
         self.counters.bytes_out += count
         return count
@@ -257,11 +291,11 @@ class HostNetwork(ABC):
             raise self.calls.refuse(operation, address)
         return address
 
-    def _checked_datagram(self, data: bytes, sender: bytes) -> Datagram | None:
+    def _checked_datagram(self, data: bytes, sender: bytes, control: bytes = b"") -> Datagram | None:
         """The datagram if it can be true; one that can't is dropped, as the network may drop any."""
         if valid_address(sender):
             self.counters.bytes_in += len(data)
-            return Datagram(data, sender)
+            return Datagram(data, sender, control)
         self.calls.refuse("recvmsg", sender)
         return None
 

@@ -16,12 +16,14 @@ from ...abi.socket import MSG_NOSIGNAL, MSG_OOB, SOCKADDR_IN6
 from .calls import HostCalls
 from .network import (
     CONNECT_MAX,
+    CONTROL_ROOM,
     IN_PROGRESS,
     TRANSIENT,
     Accepted,
     Arrived,
     Connected,
     HostNetwork,
+    MessageHead,
     Pending,
     Piece,
     Received,
@@ -158,14 +160,14 @@ class OcallNetwork(HostNetwork):
         def step() -> bool:
             for _ in range(BURST):
                 try:
-                    data, sender = self.calls.call("recvmsg", _receive_datagram, fd)
+                    data, sender, control = self.calls.call("recvmsg", _receive_datagram, fd)
                 except SyscallError as error:
                     if error.errno == errno.EAGAIN:
                         return False
                     watch.finish()
                     contained("receive", arrived, None, error.errno)
                     return True
-                datagram = self._checked_datagram(data, sender)
+                datagram = self._checked_datagram(data, sender, control)
                 if datagram is not None:
                     contained("receive", arrived, datagram, 0)
                 if watch.over:
@@ -232,10 +234,11 @@ class _Over(Pending):
 _receive_buffer = bytearray(65536)
 
 
-def _receive_datagram(fd: int) -> tuple[bytes, bytes]:
-    """One datagram and its sender; EAGAIN when there is none."""
+def _receive_datagram(fd: int) -> tuple[bytes, bytes, bytes]:
+    """One datagram, its sender and its control messages; EAGAIN when there is none."""
     buffer = (ctypes.c_char * len(_receive_buffer)).from_buffer(_receive_buffer)
-    name = ctypes.create_string_buffer(SOCKADDR_IN6)
-    length = ctypes.c_uint32(SOCKADDR_IN6)
-    count = _libc_call("recvfrom", fd, buffer, len(_receive_buffer), 0, name, ctypes.byref(length))
-    return bytes(memoryview(_receive_buffer)[:count]), name.raw[: min(length.value, SOCKADDR_IN6)]
+    name, control = ctypes.create_string_buffer(SOCKADDR_IN6), ctypes.create_string_buffer(CONTROL_ROOM)
+    head = MessageHead.of(buffer, name, control)
+    count = _libc_call("recvmsg", fd, ctypes.byref(head), 0)
+    data = bytes(memoryview(_receive_buffer)[:count])
+    return data, name.raw[: min(head.name_size, SOCKADDR_IN6)], control.raw[: min(head.control_size, CONTROL_ROOM)]

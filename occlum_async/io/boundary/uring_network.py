@@ -18,6 +18,7 @@ from ...abi.errors import SyscallError
 from ...abi.socket import MSG_NOSIGNAL, MSG_WAITALL, SOCKADDR_IN6
 from .network import (
     CONNECT_MAX,
+    CONTROL_ROOM,
     MSG_ZEROCOPY,
     TRANSIENT,
     Accepted,
@@ -95,7 +96,9 @@ class UringNetwork(HostNetwork):
         self._notification = lib.IORING_CQE_F_NOTIF
         self._shift = lib.IORING_CQE_BUFFER_SHIFT
         # One header serves all repeated receives of datagrams: the host only reads the sizes in it.
-        self._datagram_head = self._ffi.new("struct msghdr *", {"msg_namelen": SOCKADDR_IN6})
+        self._datagram_head = self._ffi.new(
+            "struct msghdr *", {"msg_namelen": SOCKADDR_IN6, "msg_controllen": CONTROL_ROOM}
+        )
         self._head_size = self._ffi.sizeof("struct io_uring_recvmsg_out")
 
     def _ring(self, fd: int) -> Ring:
@@ -261,14 +264,17 @@ class UringNetwork(HostNetwork):
             self.calls.refuse("recvmsg", len(data))
             return None
         name_size = int.from_bytes(data[:4], "little")
+        control_size = int.from_bytes(data[4:8], "little")
         payload_size = int.from_bytes(data[8:12], "little")
-        start = self._head_size + SOCKADDR_IN6
+        control = self._head_size + SOCKADDR_IN6
+        start = control + CONTROL_ROOM
         payload = data[start:]
-        if name_size > SOCKADDR_IN6 or payload_size < len(payload):
-            self.calls.refuse("recvmsg", (name_size, payload_size))
+        if name_size > SOCKADDR_IN6 or control_size > CONTROL_ROOM or payload_size < len(payload):
+            self.calls.refuse("recvmsg", (name_size, control_size, payload_size))
             return None
         self.counters.bytes_in -= len(data)  # counted with the datagram, without its head
-        return self._checked_datagram(payload, data[self._head_size : self._head_size + name_size])
+        sender = data[self._head_size : self._head_size + name_size]
+        return self._checked_datagram(payload, sender, data[control : control + control_size])
 
     def _flush_later(self) -> None:
         self.boundary.flush_later()

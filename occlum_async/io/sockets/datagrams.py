@@ -12,6 +12,7 @@ from ...abi.socket import MSG_DONTWAIT, InetAddress, decode_inet, encode_inet
 from ..boundary import Boundary
 from ..boundary.network import Datagram, HostNetwork, Pending
 from ..file import POLLOUT
+from .packets import Packet, packet_from_host
 
 if TYPE_CHECKING:
     from .udp import UdpSocket
@@ -26,10 +27,10 @@ SLACK = 4 << 20
 
 
 class Datagrams:
-    """Owns the host's descriptor ``fd`` and hands every datagram that comes to ``arrived(payload, sender)``."""
+    """Owns the host's descriptor ``fd``. Every datagram that comes goes to ``arrived(payload, sender, control)``."""
 
     def __init__(
-        self, boundary: Boundary, fd: int, family: int, arrived: Callable[[bytes, InetAddress], None],
+        self, boundary: Boundary, fd: int, family: int, arrived: Callable[[bytes, InetAddress, bytes], None],
         failed: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
         self.boundary = boundary
@@ -43,7 +44,7 @@ class Datagrams:
     def _arrived(self, datagram: Datagram | None, error: int) -> None:
         if datagram is not None:
             if not self._closing:
-                self._tell(datagram.data, decode_inet(datagram.sender))
+                self._tell(datagram.data, decode_inet(datagram.sender), datagram.control)
             return
         self._receiving = None
         if self._closing:
@@ -61,12 +62,12 @@ class Datagrams:
         if self._receiving is None and not self._closing:
             self._receiving = self.network.receive_datagrams(self.fd, self._arrived)
 
-    async def send(self, payload: bytes, destination: InetAddress | None, flags: int) -> None:
+    async def send(self, payload: bytes, destination: InetAddress | None, flags: int, control: bytes = b"") -> None:
         """Send one datagram; None: to where the descriptor is connected. Waits for room, unless told not to."""
         address = b"" if destination is None else encode_inet(destination, self.family)
         while True:
             try:
-                self.network.send_datagram(self.fd, payload, address)
+                self.network.send_datagram(self.fd, payload, address, control)
                 return
             except SyscallError as error:
                 if error.errno != errno.EAGAIN or flags & MSG_DONTWAIT:
@@ -85,8 +86,15 @@ class Datagrams:
 def serve(boundary: Boundary, fd: int, socket: UdpSocket, admits: Callable[[InetAddress], bool]) -> Datagrams:
     """Let ``socket`` have what comes to ``fd``, which is its own, from those whom ``admits`` lets in."""
 
-    def arrived(payload: bytes, sender: InetAddress) -> None:
-        if admits(sender):
-            socket.arrive(payload, sender, socket.name, SLACK)
+    def arrived(payload: bytes, sender: InetAddress, control: bytes) -> None:
+        if not admits(sender):
+            return
+        packet = Packet(socket.name.host)
+        if control:
+            try:
+                packet = packet_from_host(control, packet)
+            except SyscallError:
+                boundary.refuse("recvmsg", control)
+        socket.arrive(payload, sender, packet, SLACK)
 
     return Datagrams(boundary, fd, socket.family, arrived, socket.fail)

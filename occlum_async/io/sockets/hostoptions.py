@@ -37,7 +37,8 @@ STREAM = GENERAL | {
 }  # fmt: skip
 DATAGRAM = GENERAL | {
     (s.SOL_SOCKET, s.SO_BROADCAST), (SOL_IP, ip.IP_PKTINFO), (SOL_IP, ip.IP_RECVTTL), (SOL_IP, ip.IP_RECVTOS),
-    (SOL_IPV6, ip.IPV6_RECVPKTINFO), (SOL_IPV6, ip.IPV6_RECVHOPLIMIT), (SOL_IPV6, ip.IPV6_RECVTCLASS),
+    (SOL_IP, ip.IP_RECVORIGDSTADDR), (SOL_IPV6, ip.IPV6_RECVPKTINFO), (SOL_IPV6, ip.IPV6_RECVHOPLIMIT),
+    (SOL_IPV6, ip.IPV6_RECVTCLASS),
 }  # fmt: skip
 # What the connection on the host knows better than anybody inside.
 ASKED = frozenset((

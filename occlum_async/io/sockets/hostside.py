@@ -270,12 +270,14 @@ class HostSide(WithWires):
         self.network.associate(claim.fd, address)
         return None if destination is None else decode_inet(self.network.name(claim.fd)).host
 
-    async def send(self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int) -> None:
+    async def send(
+        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b""
+    ) -> None:
         await self._admit(socket, destination, errno.EACCES)
         claim = self._claims.get(socket)
         if not isinstance(claim, Datagrams):
             raise SyscallError(errno.ENETUNREACH)
-        await claim.send(payload, None if destination == socket.destination else destination, flags)
+        await claim.send(payload, None if destination == socket.destination else destination, flags, control)
 
     async def _admit(self, socket: UdpSocket, destination: InetAddress, error: int) -> None:
         key = destination.host, destination.port

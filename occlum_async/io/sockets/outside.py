@@ -55,8 +55,10 @@ class Outside:
         """Connect a datagram socket to a destination outside (None: dissolve it); its local address there."""
         return None
 
-    async def send(self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int) -> None:
-        """Send a datagram outside."""
+    async def send(
+        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b""
+    ) -> None:
+        """Send a datagram outside, with control messages that were checked."""
         raise SyscallError(errno.ENETUNREACH)
 
     def option_set(self, socket: InetSocket, level: int, name: int) -> None:

@@ -16,6 +16,7 @@ from .datagrams import SLACK, Datagrams
 from .gate import Gate
 from .hostoptions import ASKED
 from .outside import Outside
+from .packets import Packet
 from .policy import FROM, Policy
 from .ports import LOOPBACK4, LOOPBACK6
 from .tcp import TcpSocket
@@ -124,7 +125,7 @@ class PrivateNetwork(WithWires):
     # -- datagrams -------------------------------------------------------------------
 
     def _forward(self, fd: int, family: int, inside: int) -> None:
-        def arrived(payload: bytes, sender: InetAddress) -> None:
+        def arrived(payload: bytes, sender: InetAddress, control: bytes) -> None:
             if not self.policy.allows(FROM, sender, "udp"):
                 return
             for host in (LOOPBACK4, LOOPBACK6):
@@ -133,7 +134,7 @@ class PrivateNetwork(WithWires):
                 receivers = [one for one in found if isinstance(one, UdpSocket)]
                 if receivers:
                     self._remember(inside, sender, forward)
-                    receivers[sender.port % len(receivers)].arrive(payload, sender, destination, SLACK)
+                    receivers[sender.port % len(receivers)].arrive(payload, sender, Packet(host), SLACK)
                     return
 
         forward = self._forwards[inside] = Datagrams(self.boundary, fd, family, arrived)
@@ -155,7 +156,9 @@ class PrivateNetwork(WithWires):
 
     prefers = takes
 
-    async def send(self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int) -> None:
+    async def send(
+        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b""
+    ) -> None:
         forward = self._flow(socket, destination)
         if forward is not None:
             await forward.send(payload, destination, flags)

@@ -82,11 +82,10 @@ class Chunk:
     """What one send put into a queue: bytes, or a record, and what travels with it.
 
     ``charge`` is what it counts against ``sender``'s buffer. ``urgent`` marks TCP's urgent byte; ``stamp``
-    is when it arrived (ns since the epoch, 0 where nobody wants to know); ``destination`` the packed host
-    that a datagram was sent to.
+    is when it arrived (ns since the epoch, 0 where nobody wants to know); ``packet`` what a datagram's header said.
     """
 
-    __slots__ = ("address", "ancillary", "charge", "data", "destination", "sender", "stamp", "urgent")
+    __slots__ = ("address", "ancillary", "charge", "data", "packet", "sender", "stamp", "urgent")
 
     def __init__(
         self,
@@ -104,7 +103,7 @@ class Chunk:
         self.address = address
         self.urgent = urgent
         self.stamp = 0
-        self.destination = b""
+        self.packet: Any = None
 
 
 class Socket(SocketOptions, File):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import struct
 import time
 from socket import SO_BROADCAST
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
@@ -25,7 +24,6 @@ from ...abi.socket import (
     SOL_IP,
     SOL_IPV6,
     SOL_UDP,
-    ControlMessage,
     InetAddress,
     decode_inet,
     family_of,
@@ -40,9 +38,9 @@ from ..file import (
     POLLWRBAND,
     POLLWRNORM,
 )
-from . import interface
 from . import ipoptions as ip
-from .inet import InetSocket, encoded_host, is_multicast
+from .inet import InetSocket, is_multicast
+from .packets import NO_WISH, Packet, Wish, told, wish_of
 from .ports import LOOPBACK4, LOOPBACK6, PortTable, is_any
 from .records import RecordSocket
 from .socket import Ancillary, Chunk, Received
@@ -57,6 +55,14 @@ PAYLOAD_MAX4, PAYLOAD_MAX6 = 65507, 65527
 BROADCAST = b"\x7f\xff\xff\xff"
 
 
+class Draft(NamedTuple):
+    """A datagram to be sent; without an address it is for whom the socket is connected to."""
+
+    payload: bytes
+    address: InetAddress | None
+    wish: Wish
+
+
 class UdpSocket(InetSocket, RecordSocket):
     """A UDP socket."""
 
@@ -65,9 +71,7 @@ class UdpSocket(InetSocket, RecordSocket):
 
     def __init__(self, stack: NetworkStack, family: int) -> None:
         super().__init__(stack, family, IPPROTO_UDP)
-        # What is corked, and for whom: the first piece says.
-        self._corked = b""
-        self._corked_for: InetAddress | None = None
+        self._cork: Draft | None = None
         self._queued = 0
 
     @property
@@ -109,8 +113,10 @@ class UdpSocket(InetSocket, RecordSocket):
         address: InetAddress | None = None,
         ancillary: Ancillary | None = None,
     ) -> int:
-        if ancillary is not None and ancillary.files:
+        wish = NO_WISH
+        if ancillary is not None:
             self.stack.flight.discard(ancillary.files)  # UDP carries no files, and does not complain
+            wish = wish_of(self, ancillary.control)
         size = len(data)
         self.raise_error()
         if flags & MSG_OOB:
@@ -121,18 +127,19 @@ class UdpSocket(InetSocket, RecordSocket):
             raise SyscallError(errno.EDESTADDRREQ)
         if address is not None and address.port == 0:
             raise SyscallError(errno.EINVAL)
-        if size + len(self._corked) > (PAYLOAD_MAX4 if self.family == AF_INET else PAYLOAD_MAX6):
+        draft = Draft(bytes(data), address, wish)
+        if self._cork is not None:
+            draft = self._cork._replace(payload=self._cork.payload + draft.payload)
+        if len(draft.payload) > (PAYLOAD_MAX4 if self.family == AF_INET else PAYLOAD_MAX6):
             raise SyscallError(errno.EMSGSIZE)
-        if self._corked:
-            address = self._corked_for
-        payload = self._corked + bytes(data)
         if flags & MSG_MORE or self.option(ip.UDP_CORK, SOL_UDP):
-            self._corked, self._corked_for = payload, address
+            self._cork = draft
             return size
-        self._corked, self._corked_for = b"", None
-        outside = self._transmit(payload, address)
+        self._cork = None
+        outside = self._transmit(draft)
         if outside is not None:
-            await self.stack.outside.send(self, payload, outside, flags | (MSG_DONTWAIT if self.nonblocking else 0))
+            flags |= MSG_DONTWAIT if self.nonblocking else 0
+            await self.stack.outside.send(self, draft.payload, outside, flags, draft.wish.control)
         return size
 
     def _leads_outside(self, destination: InetAddress, sender: InetAddress) -> bool:
@@ -144,8 +151,9 @@ class UdpSocket(InetSocket, RecordSocket):
             return True
         return destination.host != BROADCAST and not self._receivers(destination, sender)
 
-    def _transmit(self, payload: bytes, address: InetAddress | None) -> InetAddress | None:
+    def _transmit(self, draft: Draft) -> InetAddress | None:
         """Deliver a datagram to those inside; its destination when that is outside."""
+        address = draft.address
         group = address if address is not None and is_multicast(address.host) else None
         if group is not None:
             destination, source = group, LOOPBACK4 if len(group.host) == 4 else LOOPBACK6
@@ -157,17 +165,30 @@ class UdpSocket(InetSocket, RecordSocket):
         if destination.host == BROADCAST and not self.option(SO_BROADCAST):
             raise SyscallError(errno.EACCES)
         self.autobind(claim=True)
-        sender = InetAddress(source if is_any(self.name.host) else self.name.host, self.name.port)
+        if not is_any(self.name.host):
+            source = self.name.host
+        sender = InetAddress(draft.wish.source or source, self.name.port)
         if self._leads_outside(destination, sender):
             return destination
         receivers = self._receivers(destination, sender)
         if group is not None and not receivers:
             raise SyscallError(errno.ENETUNREACH)
+        packet = self._header(destination.host, draft.wish)
         for receiver in receivers:
-            receiver.arrive(payload, sender, destination)
+            receiver.arrive(draft.payload, sender, packet)
         if not receivers and self.destination is not None and address is None:
             self.fail(errno.ECONNREFUSED)  # the "port unreachable" that comes back
         return None
+
+    def _header(self, host: bytes, wish: Wish) -> Packet:
+        """What the header of a datagram for ``host`` says."""
+        level, service = (SOL_IP, ip.IP_TOS) if len(host) == 4 else (SOL_IPV6, ip.IPV6_TCLASS)
+        if is_multicast(host):
+            hops = ip.IP_MULTICAST_TTL if level == SOL_IP else ip.IPV6_MULTICAST_HOPS
+        else:
+            hops = ip.IP_TTL if level == SOL_IP else ip.IPV6_UNICAST_HOPS
+        number = wish.hops or self.options.get((level, hops), ip.RULES[level, hops].default)
+        return Packet(host, hops=number, service=self.option(service, level) if wish.service < 0 else wish.service)
 
     def _receivers(self, destination: InetAddress, sender: InetAddress) -> list[UdpSocket]:
         if is_multicast(destination.host) or destination.host == BROADCAST:
@@ -180,7 +201,7 @@ class UdpSocket(InetSocket, RecordSocket):
         found = [one for one in self.ports.find(False, destination, sender) if isinstance(one, UdpSocket)]
         return [found[sender.port % len(found)]] if found else []
 
-    def arrive(self, payload: bytes, sender: InetAddress, destination: InetAddress, slack: int = 0) -> None:
+    def arrive(self, payload: bytes, sender: InetAddress, packet: Packet, slack: int = 0) -> None:
         """A datagram for this socket; it is lost when the receive buffer and ``slack`` bytes more are full."""
         charge = len(payload) + OVERHEAD
         if self._queued + charge > self.receive_limit + slack or self.shut & SHUT_RECEIVE:
@@ -189,7 +210,7 @@ class UdpSocket(InetSocket, RecordSocket):
             return
         self._queued += charge
         chunk = Chunk(payload, charge, None, None, self.format_address(sender))
-        chunk.destination = destination.host
+        chunk.packet = packet
         chunk.stamp = time.time_ns()
         self.put_record(chunk)
 
@@ -216,32 +237,8 @@ class UdpSocket(InetSocket, RecordSocket):
         if self.stamps:
             received.control += stamp_messages(self, chunk.stamp)
         if self.options:
-            received.control += self._packet_info(chunk.destination)
+            received.control += told(self, chunk.packet)
         return received
-
-    def _packet_info(self, host: bytes) -> list[ControlMessage]:
-        """What IP_PKTINFO, IP_RECVTTL and the like asked for."""
-        messages = []
-        if len(host) == 4:
-            if self.option(ip.IP_PKTINFO, SOL_IP):
-                info = struct.pack("<i4s4s", interface.INDEX, host, host)
-                messages.append(ControlMessage(SOL_IP, ip.IP_PKTINFO, info))
-            if self.option(ip.IP_RECVTTL, SOL_IP):
-                messages.append(ControlMessage(SOL_IP, ip.IP_TTL, INT.pack(ip.DEFAULT_HOPS)))
-            if self.option(ip.IP_RECVTOS, SOL_IP):
-                messages.append(ControlMessage(SOL_IP, ip.IP_TOS, b"\0"))
-            if self.option(ip.IP_RECVORIGDSTADDR, SOL_IP):
-                original = self.format_address(InetAddress(host, self.name.port))
-                messages.append(ControlMessage(SOL_IP, ip.IP_RECVORIGDSTADDR, original))
-        if self.family == AF_INET6 and self.option(ip.IPV6_RECVPKTINFO, SOL_IPV6):
-            info = struct.pack("<16si", encoded_host(host, AF_INET6), interface.INDEX)
-            messages.append(ControlMessage(SOL_IPV6, ip.IPV6_PKTINFO, info))
-        if len(host) == 16:
-            if self.option(ip.IPV6_RECVHOPLIMIT, SOL_IPV6):
-                messages.append(ControlMessage(SOL_IPV6, ip.IPV6_HOPLIMIT, INT.pack(ip.DEFAULT_HOPS)))
-            if self.option(ip.IPV6_RECVTCLASS, SOL_IPV6):
-                messages.append(ControlMessage(SOL_IPV6, ip.IPV6_TCLASS, INT.pack(0)))
-        return messages
 
     def poll(self) -> int:
         events = POLLOUT | POLLWRNORM | POLLWRBAND
@@ -279,18 +276,19 @@ class UdpSocket(InetSocket, RecordSocket):
         if len(value) < INT.size:
             raise SyscallError(errno.EINVAL)
         self.options[SOL_UDP, ip.UDP_CORK] = int(any(value[: INT.size]))
-        if self._corked and not self.option(ip.UDP_CORK, SOL_UDP):
-            payload, address = self._corked, self._corked_for
-            self._corked, self._corked_for = b"", None
-            if address is None and self.destination is None:
-                return  # dissolved meanwhile
-            outside = self._transmit(payload, address)
-            if outside is not None:
-                self.scheduler.spawn(self._send_outside(payload, outside))
+        draft = self._cork
+        if draft is None or self.option(ip.UDP_CORK, SOL_UDP):
+            return
+        self._cork = None
+        if draft.address is None and self.destination is None:
+            return  # dissolved meanwhile
+        outside = self._transmit(draft)
+        if outside is not None:
+            self.scheduler.spawn(self._uncorked(draft, outside))
 
-    async def _send_outside(self, payload: bytes, destination: InetAddress) -> None:
+    async def _uncorked(self, draft: Draft, destination: InetAddress) -> None:
         try:
-            await self.stack.outside.send(self, payload, destination, MSG_DONTWAIT)
+            await self.stack.outside.send(self, draft.payload, destination, MSG_DONTWAIT, draft.wish.control)
         except SyscallError as error:
             self.fail(error.errno)
 
