@@ -1,4 +1,4 @@
-"""io_uring's ABI: the structs and numbers of <linux/io_uring.h> as of Linux 6.1."""
+"""io_uring's ABI: the structs and numbers of <linux/io_uring.h>, all of Linux 6.1's and many that came later."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETUP_IOPOLL, SETUP_SQPOLL, SETUP_SQ_AFF, SETUP_CQSIZE, SETUP_CLAMP, SETUP_ATTAC
 SETUP_R_DISABLED, SETUP_SUBMIT_ALL, SETUP_COOP_TASKRUN, SETUP_TASKRUN_FLAG = 64, 128, 256, 512
 SETUP_SQE128, SETUP_CQE32, SETUP_SINGLE_ISSUER, SETUP_DEFER_TASKRUN = 1024, 2048, 4096, 8192
 SETUP_KNOWN = 0x3FFF
-FEATURES = 0x0FFF  # all of 6.1's: from SINGLE_MMAP to LINKED_FILE
+FEATURES = 0x1FFF  # all of 6.1's: from SINGLE_MMAP to LINKED_FILE
 
 # the rings' flags
 SQ_NEED_WAKEUP, SQ_CQ_OVERFLOW = 1, 2
@@ -68,6 +68,7 @@ MSG_DATA, MSG_SEND_FD = 0, 1
 MSG_RING_CQE_SKIP = 1
 SPLICE_F_FD_IN_FIXED = 1 << 31
 FILE_INDEX_ALLOC = 0xFFFFFFFF
+FIXED_FD_NO_CLOEXEC = 1
 REGISTER_FILES_SKIP = -2
 RSRC_REGISTER_SPARSE = 1
 
@@ -124,6 +125,16 @@ class Op(IntEnum):
     URING_CMD = 46
     SEND_ZC = 47
     SENDMSG_ZC = 48
+    READ_MULTISHOT = 49
+    WAITID = 50
+    FIXED_FD_INSTALL = 54
+    FTRUNCATE = 55
+    BIND = 56
+    LISTEN = 57
+    EPOLL_WAIT = 59
+    READV_FIXED = 60
+    WRITEV_FIXED = 61
+    PIPE = 62
 
 
 class Register(IntEnum):

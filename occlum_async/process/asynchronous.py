@@ -52,13 +52,15 @@ class RequestFiles(FdTable):
     """The descriptors of a thread as one of its requests sees them.
 
     Registered files have the numbers from ``FIXED`` up; a file that is ``held`` stays what it was when the request
-    began; and with a ``slot`` (a number, or FILE_INDEX_ALLOC) what is opened goes there instead of to a descriptor.
+    began; and with a ``slot`` (a number, or FILE_INDEX_ALLOC) what is opened goes there instead of to a descriptor:
+    one file, whose number is then 0, or with ``several`` more of them into the slots that follow.
     """
 
-    def __init__(self, table: FdTable, fixed: FileTable, slot: int | None = None) -> None:
+    def __init__(self, table: FdTable, fixed: FileTable, slot: int | None = None, several: bool = False) -> None:
         self.table = table
         self.fixed = fixed
         self.slot = slot
+        self.several = several
         self.held: dict[int, File] = {}
         self.limit = table.limit
 
@@ -77,10 +79,17 @@ class RequestFiles(FdTable):
         if cloexec:
             raise SyscallError(errno.EINVAL)
         index = self.fixed.install(file, self.slot)
-        return index if self.slot == FILE_INDEX_ALLOC else 0
+        if self.slot == FILE_INDEX_ALLOC:
+            return index
+        if not self.several:
+            return 0
+        self.slot += 1
+        return index
 
     def close(self, fd: int) -> None:
-        if fd < FIXED:
+        if self.several and self.slot is not None:
+            self.fixed.remove(fd)
+        elif fd < FIXED:
             self.table.close(fd)
         else:
             self.fixed.remove(fd - FIXED)

@@ -29,6 +29,7 @@ from .account import Account, Accounts
 from .memory import PAGE, RingMemory
 from .registered import BufferGroup, BufferRing, FileTable, FixedBuffer
 from .request import Request, Work
+from .submitter import Submitter
 
 REQUEST_SIZE = 2  # of a request in the account: itself, and room for its completion
 COUNTED = "counted"  # what a time-out is resumed with when enough requests have completed
@@ -163,17 +164,26 @@ class Uring(AnonymousFile):
         """Whether no more requests are taken for now: their completions could not be kept."""
         return not self.account.room(REQUEST_SIZE)
 
-    async def wait(self, count: int, deadline: float | None) -> bool:
-        """Wait for ``count`` completions; False at ``deadline`` (of the loop's clock). Raises ``Interrupted``."""
+    def tell_of_errands(self) -> None:
+        """A thread that waits for completions has something to do meanwhile."""
+        self.waiters.wake(POLLIN)
+
+    async def wait(self, count: int, deadline: float | None, submitter: Submitter) -> bool:
+        """Wait for ``count`` completions; False at ``deadline`` (of the loop's clock). Raises ``Interrupted``.
+
+        Meanwhile the thread, ``submitter``, runs its errands.
+        """
         strand = self.scheduler.current()
         memory = self.memory
         count = min(count, memory.cq_entries)
         self.flush()
         while memory.completed() < count:
+            if await submitter.run_errands():
+                continue
             ticket = strand.ticket
 
             def enough(events: int, ticket: int = ticket) -> bool:
-                return memory.completed() >= count and strand.resume(ticket)
+                return (memory.completed() >= count or bool(submitter.errands)) and strand.resume(ticket)
 
             waiter = self.waiters.add(enough, POLLIN)
             try:

@@ -52,9 +52,7 @@ def io_uring_setup(thread: Thread, entries: UInt, params: Annotated[UserPointer,
     )  # fmt: skip
     ring = Uring(thread.scheduler, memory, flags, thread.credentials.uid, thread.kernel.ipc.uring_accounts)
     try:
-        params.write(
-            abi.PARAMS.pack(sq_entries, cq_entries, flags, cpu, idle, abi.FEATURES, wq_fd, *memory.offsets())
-        )
+        params.write(abi.PARAMS.pack(sq_entries, cq_entries, flags, cpu, idle, abi.FEATURES, wq_fd, *memory.offsets()))
         return thread.files.install(ring, cloexec=True)
     except SyscallError:
         ring.close()
@@ -139,15 +137,13 @@ async def _submit(thread: Thread, ring: Uring, count: int, flags: int) -> int:
     taken = 0
     if wanted:
         taken = await submit(ring, submitter_of(thread), thread, wanted, _prepare(thread))
-    if ring.stirred:
+    if await submitter_of(thread).run_errands() or ring.stirred:
         ring.stirred = False
         await breathe(ring.scheduler)  # what was cancelled completes before the caller looks
     return count if polling else taken
 
 
-async def _wait(
-    thread: Thread, ring: Uring, count: int, flags: int, argument: UserPointer, size: int
-) -> None:
+async def _wait(thread: Thread, ring: Uring, count: int, flags: int, argument: UserPointer, size: int) -> None:
     """Wait for completions. ETIME at the caller's time-out."""
     deadline = None
     mask = None
@@ -162,7 +158,7 @@ async def _wait(
     elif argument:
         mask = signal_mask(argument, size)
     with thread.signals.temporary_mask(mask):
-        if not await ring.wait(count, deadline):
+        if not await ring.wait(count, deadline, submitter_of(thread)):
             raise SyscallError(errno.ETIME)
 
 
@@ -193,6 +189,10 @@ def _check(request: Request) -> None:
         raise SyscallError(errno.EINVAL)
     if flags & abi.IOSQE_BUFFER_SELECT and (call is None or not call.selects):
         raise SyscallError(errno.EOPNOTSUPP)
+    if call is not None and any(getattr(request, name) for name in call.unused):
+        raise SyscallError(errno.EINVAL)
+    if request.op == Op.FSYNC and request.op_flags & ~abi.FSYNC_DATASYNC:
+        raise SyscallError(errno.EINVAL)
     limits = ring.restrictions
     if limits is not None:
         forbidden = flags & ~(limits.flags_allowed | limits.flags_required)

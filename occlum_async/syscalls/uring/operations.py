@@ -35,19 +35,21 @@ class SystemCall:
     """One operation. ``number`` is the system call's; ``arguments`` are numbers, or what the handler gets as it is.
 
     ``on_file``: ``fd`` is a file that the request holds on to. ``waits``: the events that it is waited for where a
-    non-blocking file makes the handler say EAGAIN. ``opens``: a registered slot may take what is opened. ``selects``:
-    a buffer may be chosen from a group. ``positioned``: the fourth argument is an offset, which streams ignore.
+    non-blocking file makes the handler say EAGAIN. ``opens``: registered slots may take so many opened files.
+    ``selects``: a buffer may be chosen from a group. ``positioned``: the fourth argument is an offset, which streams
+    ignore. ``unused``: fields of the entry that must be 0.
     """
 
     number: int
     arguments: Arguments
     on_file: bool = True
     waits: int = 0
-    opens: bool = False
+    opens: int = 0
     selects: bool = False
     positioned: bool = False
     prioritized: bool = False  # the field ``ioprio`` may be set
     messages: bool = False  # ``op_flags`` are those of send(2) and recv(2)
+    unused: tuple[str, ...] = ()
 
 
 def descriptor(request: Request) -> int:
@@ -82,14 +84,28 @@ def _fixed(request: Request, user: RemoteUser) -> tuple[Any, ...]:
     return _transfer(request, GuestBuffer(user, *fixed_range(request)))
 
 
+def check_fixed_vector(request: Request, vector: VectorBuffer) -> None:
+    """Each part of a vector must lie in the registered buffer that the request names; EFAULT."""
+    buffer = _fixed_buffer(request)
+    for part in vector.parts:
+        assert isinstance(part, GuestBuffer), "vectors of a request name the guest's memory"
+        _within(buffer, part.address, part.size)
+
+
 def fixed_range(request: Request) -> tuple[int, int]:
     """Address and length within the registered buffer that the request names; EFAULT."""
-    buffers = request.ring.buffers or []
-    buffer = buffers[request.buf_index] if request.buf_index < len(buffers) else FixedBuffer()
-    end = buffer.address + buffer.size
-    if not buffer.address <= request.addr or request.addr + request.length > end or not buffer.size:
-        raise SyscallError(errno.EFAULT)
+    _within(_fixed_buffer(request), request.addr, request.length)
     return request.addr, request.length
+
+
+def _fixed_buffer(request: Request) -> FixedBuffer:
+    buffers = request.ring.buffers or []
+    return buffers[request.buf_index] if request.buf_index < len(buffers) else FixedBuffer()
+
+
+def _within(buffer: FixedBuffer, address: int, size: int) -> None:
+    if not buffer.address <= address or address + size > buffer.address + buffer.size or not buffer.size:
+        raise SyscallError(errno.EFAULT)
 
 
 def _transfer(request: Request, buffer: UserBuffer) -> tuple[Any, ...]:
@@ -143,12 +159,16 @@ def _message(request: Request, user: RemoteUser) -> UserPointer:
     return Message(GuestPointer(user, request.addr))
 
 
-def _connect(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+def _accept(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), request.addr, request.off, request.op_flags
+
+
+def _bind(request: Request, user: RemoteUser) -> tuple[Any, ...]:
     return descriptor(request), request.addr, request.off & 0xFFFFFFFF
 
 
-def _accept(request: Request, user: RemoteUser) -> tuple[Any, ...]:
-    return descriptor(request), request.addr, request.off, request.op_flags
+def _epoll_wait(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), request.addr, request.length, NOWHERE  # no time-out
 
 
 # -- files by their names ------------------------------------------------------
@@ -204,6 +224,15 @@ def _get_attribute(request: Request, user: RemoteUser) -> tuple[Any, ...]:
     return _path(user, request.addr3), request.addr, request.off, request.length
 
 
+def _advise(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    """The length may stand where it has room for all 64 bits."""
+    return descriptor(request), request.off, request.addr or request.length, request.op_flags
+
+
+def _waitid(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return request.length, request.fd, request.off, request.file_index & 0xFFFFFFFF, 0
+
+
 # -- the table -----------------------------------------------------------------
 
 
@@ -221,45 +250,59 @@ _WRITE: dict[str, Any] = {"waits": POLLOUT, "positioned": True, "prioritized": T
 _SENDS: dict[str, Any] = {"waits": POLLOUT, "messages": True, "prioritized": True}
 _RECEIVES: dict[str, Any] = {"waits": POLLIN, "messages": True, "prioritized": True, "selects": True}
 
+_NO_INDEX = ("buf_index", "file_index")  # neither a registered buffer nor a slot
+_NO_FLAGS = ("op_flags", *_NO_INDEX)
+
 CALLS: dict[int, SystemCall] = {
     Op.READ: SystemCall(327, _plain, selects=True, **_READ),
     Op.READV: SystemCall(327, _vector, selects=True, **_READ),
     Op.READ_FIXED: SystemCall(327, _fixed, **_READ),
+    Op.READV_FIXED: SystemCall(327, _vector, **_READ),
+    Op.READ_MULTISHOT: SystemCall(327, _plain, selects=True, unused=("addr", "length"), **_READ),
     Op.WRITE: SystemCall(328, _plain, **_WRITE),
     Op.WRITEV: SystemCall(328, _vector, **_WRITE),
     Op.WRITE_FIXED: SystemCall(328, _fixed, **_WRITE),
-    Op.SYNC_FILE_RANGE: SystemCall(277, _in_order("file", "off", "length", "op_flags")),
-    Op.FALLOCATE: SystemCall(285, _in_order("file", "length", "off", "addr")),
-    Op.FADVISE: SystemCall(221, _in_order("file", "off", "length", "op_flags")),
+    Op.WRITEV_FIXED: SystemCall(328, _vector, **_WRITE),
+    Op.SYNC_FILE_RANGE: SystemCall(277, _in_order("file", "off", "length", "op_flags"), unused=("addr", *_NO_INDEX)),
+    Op.FALLOCATE: SystemCall(285, _in_order("file", "length", "off", "addr"), unused=_NO_FLAGS),
+    Op.FTRUNCATE: SystemCall(77, _in_order("file", "off"), unused=("addr", "length", "addr3", *_NO_FLAGS)),
+    Op.FADVISE: SystemCall(221, _advise, unused=_NO_INDEX),
     Op.SPLICE: SystemCall(275, _splice),
-    Op.TEE: SystemCall(276, _tee),
+    Op.TEE: SystemCall(276, _tee, unused=("off", "addr")),
     Op.SEND: SystemCall(44, _send, **_SENDS),
     Op.SEND_ZC: SystemCall(44, _send, **_SENDS),
     Op.SENDMSG: SystemCall(46, _send_message, **_SENDS),
     Op.SENDMSG_ZC: SystemCall(46, _send_message, **_SENDS),
     Op.RECV: SystemCall(45, _receive, **_RECEIVES),
     Op.RECVMSG: SystemCall(47, _receive_message, **_RECEIVES),
-    Op.SOCKET: SystemCall(41, _in_order("fd", "off", "length"), on_file=False, opens=True),
-    Op.CONNECT: SystemCall(42, _connect, waits=POLLOUT),
-    Op.ACCEPT: SystemCall(288, _accept, waits=POLLIN, opens=True, prioritized=True),
-    Op.SHUTDOWN: SystemCall(48, _in_order("file", "length")),
-    Op.EPOLL_CTL: SystemCall(233, _in_order("fd", "length", "off", "addr"), on_file=False),
-    Op.OPENAT: SystemCall(257, _open, on_file=False, opens=True),
-    Op.OPENAT2: SystemCall(437, _open_how, on_file=False, opens=True),
-    Op.CLOSE: SystemCall(3, _close, on_file=False),
-    Op.STATX: SystemCall(332, _statx, on_file=False),
-    Op.RENAMEAT: SystemCall(316, _rename, on_file=False),
-    Op.UNLINKAT: SystemCall(263, _unlink, on_file=False),
-    Op.MKDIRAT: SystemCall(258, _mkdir, on_file=False),
-    Op.SYMLINKAT: SystemCall(266, _symlink, on_file=False),
-    Op.LINKAT: SystemCall(265, _link, on_file=False),
+    Op.SOCKET: SystemCall(
+        41, _in_order("fd", "off", "length"), on_file=False, opens=1, unused=("addr", "op_flags", "buf_index")
+    ),
+    Op.BIND: SystemCall(49, _bind, unused=("length", *_NO_FLAGS)),
+    Op.LISTEN: SystemCall(50, _in_order("file", "length"), unused=("off", "addr", *_NO_FLAGS)),
+    Op.CONNECT: SystemCall(42, _bind, waits=POLLOUT, unused=("length", *_NO_FLAGS)),
+    Op.ACCEPT: SystemCall(288, _accept, waits=POLLIN, opens=1, prioritized=True, unused=("length", "buf_index")),
+    Op.SHUTDOWN: SystemCall(48, _in_order("file", "length"), unused=("off", "addr", *_NO_FLAGS)),
+    Op.EPOLL_CTL: SystemCall(233, _in_order("fd", "length", "off", "addr"), on_file=False, unused=_NO_INDEX),
+    Op.EPOLL_WAIT: SystemCall(232, _epoll_wait, unused=("off", *_NO_FLAGS)),
+    Op.PIPE: SystemCall(293, _in_order("addr", "op_flags"), on_file=False, opens=2, unused=("fd", "off", "addr3")),
+    Op.WAITID: SystemCall(247, _waitid, on_file=False, unused=("addr", "op_flags", "buf_index", "addr3")),
+    Op.OPENAT: SystemCall(257, _open, on_file=False, opens=1, unused=("buf_index",)),
+    Op.OPENAT2: SystemCall(437, _open_how, on_file=False, opens=1, unused=("buf_index",)),
+    Op.CLOSE: SystemCall(3, _close, on_file=False, unused=("off", "addr", "length", "op_flags", "buf_index")),
+    Op.STATX: SystemCall(332, _statx, on_file=False, unused=_NO_INDEX),
+    Op.RENAMEAT: SystemCall(316, _rename, on_file=False, unused=_NO_INDEX),
+    Op.UNLINKAT: SystemCall(263, _unlink, on_file=False, unused=("off", "length", *_NO_INDEX)),
+    Op.MKDIRAT: SystemCall(258, _mkdir, on_file=False, unused=("off", *_NO_FLAGS)),
+    Op.SYMLINKAT: SystemCall(266, _symlink, on_file=False, unused=("length", *_NO_FLAGS)),
+    Op.LINKAT: SystemCall(265, _link, on_file=False, unused=_NO_INDEX),
     Op.SETXATTR: SystemCall(188, _set_attribute, on_file=False),
     Op.GETXATTR: SystemCall(191, _get_attribute, on_file=False),
     Op.FSETXATTR: SystemCall(190, _in_order("file", "addr", "off", "length", "op_flags")),
     Op.FGETXATTR: SystemCall(193, _in_order("file", "addr", "off", "length")),
 }
-_FSYNC = SystemCall(74, _in_order("file"))
-_FDATASYNC = SystemCall(75, _in_order("file"))
+_FSYNC = SystemCall(74, _in_order("file"), unused=("addr", *_NO_INDEX))
+_FDATASYNC = SystemCall(75, _in_order("file"), unused=("addr", *_NO_INDEX))
 
 
 def system_call(request: Request) -> SystemCall | None:

@@ -34,11 +34,11 @@ from ...process.asynchronous import RemoteUser, RequestFiles, Worker, make, outc
 from ...process.guestmemory import GuestBuffer
 from ...process.thread import Thread
 from .messages import Message
-from .operations import SystemCall, descriptor, fixed_range
+from .operations import SystemCall, check_fixed_vector, descriptor, fixed_range
 
 RWF_NOWAIT = 8
 BATCH = 64  # results of one multishot request before others have a turn
-_RECEIVES, _ZERO_COPY = (Op.RECV, Op.RECVMSG), (Op.SEND_ZC, Op.SENDMSG_ZC)
+_RECEIVES, _ZERO_COPY = (Op.RECV, Op.RECVMSG, Op.READ_MULTISHOT), (Op.SEND_ZC, Op.SENDMSG_ZC)
 
 
 class Performance:
@@ -56,7 +56,7 @@ class Performance:
         self._multishot = _is_multishot(request)
         self._limit = request.length  # of a buffer that is chosen
         slot = _slot(request) if operation.opens else None
-        self._files = RequestFiles(thread.files, request.ring.files, slot)
+        self._files = RequestFiles(thread.files, request.ring.files, slot, operation.opens > 1)
         credentials = request.ring.personalities[request.personality] if request.personality else None
         self._worker = Worker(thread, self._files, credentials)
         self._call = thread.kernel.calls[operation.number]
@@ -76,11 +76,15 @@ class Performance:
             self._file = self._files.held[number] = request.hold(self._files.get(number))
             if operation.positioned and not self._file.seekable:
                 self._arguments = (*self._arguments[:3], -1, *self._arguments[4:])
+            if request.op in (Op.READV_FIXED, Op.WRITEV_FIXED):
+                check_fixed_vector(request, self._arguments[1])
         elif request.op == Op.CLOSE and isinstance(self._files.get(self._arguments[0]), Uring):
             raise SyscallError(errno.EBADF)
         if operation.messages and request.ioprio & RECVSEND_POLL_FIRST:
             await self._readiness()
         if self._multishot:
+            if self._file is not None and self._file.seekable:  # what is never waited for can't tell of more
+                raise SyscallError(errno.EBADFD)
             return await self._repeatedly()
         if request.op in _ZERO_COPY:
             return await self._without_copies()
@@ -224,6 +228,10 @@ def _is_multishot(request: Request) -> bool:
         if request.ioprio and _slot(request) not in (None, FILE_INDEX_ALLOC):
             raise SyscallError(errno.EINVAL)
         return bool(request.ioprio)
+    if request.op == Op.READ_MULTISHOT:
+        if not request.flags & IOSQE_BUFFER_SELECT:
+            raise SyscallError(errno.EINVAL)
+        return True
     if request.op not in _RECEIVES or not request.ioprio & RECV_MULTISHOT:
         return False
     if not request.flags & IOSQE_BUFFER_SELECT or request.op_flags & MSG_WAITALL:

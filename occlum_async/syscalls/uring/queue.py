@@ -9,6 +9,7 @@ from bisect import insort
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from ...abi import shared
 from ...abi.errors import SyscallError
 from ...abi.uring import (
     ASYNC_CANCEL_ALL,
@@ -16,6 +17,7 @@ from ...abi.uring import (
     ASYNC_CANCEL_FD,
     ASYNC_CANCEL_FD_FIXED,
     CQE_F_MORE,
+    FIXED_FD_NO_CLOEXEC,
     LINK_TIMEOUT_UPDATE,
     MSG_DATA,
     MSG_RING_CQE_SKIP,
@@ -36,6 +38,7 @@ from ...io.uring.registered import BufferGroup
 from ...io.uring.request import Request
 from ...io.uring.ring import COUNTED, Uring
 from ...process.asynchronous import FIXED, RemoteUser
+from ...process.guest import GuestThread
 from ...process.thread import Thread
 from ...sched.strand import TIMED_OUT
 from .register import GROUPS_MAX, update_files
@@ -45,8 +48,7 @@ BILLION = 10**9
 BUFFERS_MAX = 1 << 16  # that one PROVIDE_BUFFERS hands in
 _CANCEL_KNOWN = ASYNC_CANCEL_ALL | ASYNC_CANCEL_FD | ASYNC_CANCEL_ANY | ASYNC_CANCEL_FD_FIXED
 _CLOCKS = TIMEOUT_BOOTTIME | TIMEOUT_REALTIME
-# Advice that changes nothing a program can see; the rest of madvise(2) is an act upon the caller's own mappings.
-_HARMLESS_ADVICE = (0, 1, 2, 3, 12, 13, 14, 15, 20, 21)
+_SYS_MADVISE = 28
 
 # An operation: looks at its entry at once (``SyscallError``), and gives the work to do.
 Prepared = Callable[[], "int | Awaitable[int] | None"]
@@ -84,11 +86,17 @@ def _command(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
 
 @_operation(Op.MADVISE)
 def _madvise(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
-    def act() -> None:
-        if request.op_flags not in _HARMLESS_ADVICE or request.addr % 4096:
-            raise SyscallError(errno.EINVAL)
+    if request.buf_index or request.file_index:
+        raise SyscallError(errno.EINVAL)
+    guest = thread.guest
+    assert isinstance(guest, GuestThread), "only guests have rings"
+    length = request.off or request.length  # where it has room for all 64 bits, or where it always stood
 
-    return act
+    async def advise() -> int:
+        guest.operation(shared.OP_CALL, _SYS_MADVISE, request.addr, length, request.op_flags)
+        return await guest.operate()
+
+    return lambda: request.submitter.delegate(request.ring, advise)
 
 
 # -- poll ----------------------------------------------------------------------
@@ -117,7 +125,9 @@ def _poll_add(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
 @_operation(Op.POLL_REMOVE)
 def _poll_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     known = POLL_UPDATE_EVENTS | POLL_UPDATE_USER_DATA | POLL_ADD_MULTI
-    if request.length & ~known or (request.length == POLL_ADD_MULTI):
+    if request.length & ~known or (request.length == POLL_ADD_MULTI) or request.buf_index or request.file_index:
+        raise SyscallError(errno.EINVAL)
+    if request.op_flags and not request.length & POLL_UPDATE_EVENTS:
         raise SyscallError(errno.EINVAL)
 
     def act() -> None:
@@ -218,7 +228,9 @@ def _link_timeout(thread: Thread, user: RemoteUser, request: Request) -> Prepare
 def _timeout_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     flags = request.op_flags
     updates = TIMEOUT_UPDATE | LINK_TIMEOUT_UPDATE
-    if request.length or (flags and not flags & updates) or flags & ~(updates | TIMEOUT_ABS | _CLOCKS):
+    if request.length or request.buf_index or request.file_index:
+        raise SyscallError(errno.EINVAL)
+    if (flags and not flags & updates) or flags & ~(updates | TIMEOUT_ABS | _CLOCKS):
         raise SyscallError(errno.EINVAL)
     deadline = _deadline(user, request.off, flags) if flags else 0
 
@@ -243,9 +255,7 @@ def _timeout_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepa
 def _async_cancel(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     if request.off or request.file_index:
         raise SyscallError(errno.EINVAL)
-    return lambda: cancel(
-        thread, request.ring, request, request.addr, request.fd, request.op_flags, request.fixed
-    )
+    return lambda: cancel(thread, request.ring, request, request.addr, request.fd, request.op_flags, request.fixed)
 
 
 def cancel(
@@ -288,14 +298,32 @@ def _candidates(thread: Thread, ring: Uring, user_data: int, fd: int, flags: int
 
 @_operation(Op.FILES_UPDATE)
 def _files_update(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
-    if request.fixed or request.op_flags or not request.length:
+    if request.fixed or request.op_flags or not request.length or request.file_index:
         raise SyscallError(errno.EINVAL)
     return lambda: update_files(thread, user, request.ring, request.off, request.addr, request.length)
+
+
+@_operation(Op.FIXED_FD_INSTALL)
+def _fixed_fd_install(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
+    if any((request.off, request.addr, request.length, request.buf_index, request.file_index, request.addr3)):
+        raise SyscallError(errno.EINVAL)
+    if not request.fixed:
+        raise SyscallError(errno.EBADF)
+    if request.op_flags & ~FIXED_FD_NO_CLOEXEC:
+        raise SyscallError(errno.EINVAL)
+
+    def act() -> int:
+        file = request.ring.files.get(request.fd)
+        return thread.files.install(file, cloexec=not request.op_flags & FIXED_FD_NO_CLOEXEC)
+
+    return act
 
 
 @_operation(Op.PROVIDE_BUFFERS)
 def _provide_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     count, first = request.fd, request.off
+    if request.file_index:
+        raise SyscallError(errno.EINVAL)
     if not 0 < count <= BUFFERS_MAX:
         raise SyscallError(errno.E2BIG)
     if request.op_flags or not request.length or request.addr + count * request.length > 1 << 47:
@@ -319,7 +347,9 @@ def _provide_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prep
 
 @_operation(Op.REMOVE_BUFFERS)
 def _remove_buffers(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
-    if request.op_flags or request.addr or request.length or request.off or not 0 < request.fd <= BUFFERS_MAX:
+    if request.op_flags or request.addr or request.length or request.off or request.file_index:
+        raise SyscallError(errno.EINVAL)
+    if not 0 < request.fd <= BUFFERS_MAX:
         raise SyscallError(errno.EINVAL)
 
     def act() -> int:

@@ -29,6 +29,7 @@ MODULES = [*sorted(Path(inspect.getfile(package)).parent.glob("*.py")), Path(ins
 OF_THE_RING = {
     Op.NOP, Op.POLL_ADD, Op.POLL_REMOVE, Op.TIMEOUT, Op.TIMEOUT_REMOVE, Op.LINK_TIMEOUT, Op.ASYNC_CANCEL,
     Op.FILES_UPDATE, Op.PROVIDE_BUFFERS, Op.REMOVE_BUFFERS, Op.MSG_RING, Op.MADVISE, Op.URING_CMD,
+    Op.FIXED_FD_INSTALL,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from occlum_async.abi.uring import (
 )
 from occlum_async.io.file import POLLIN
 from occlum_async.io.uring import account
+from occlum_async.io.uring.request import Request
 
 from .conftest import ECANCELED, Bench, settle
 
@@ -190,9 +192,9 @@ async def test_waiting_for_completions(bench: Bench) -> None:
     bench.waiting(1)
     bench.user.put(1)
     await bench.submit()
-    assert not await bench.ring.wait(1, bench.ring.scheduler.loop.time())
+    assert not await bench.ring.wait(1, bench.ring.scheduler.loop.time(), bench.submitter)
     bench.ring.scheduler.loop.call_soon(bench.release, 1)
-    assert await bench.ring.wait(1, None)
+    assert await bench.ring.wait(1, None, bench.submitter)
 
 
 @pytest.mark.parametrize("flags", (0, IOSQE_IO_LINK, IOSQE_IO_HARDLINK))
@@ -224,3 +226,38 @@ async def test_a_thread_takes_its_requests_along_but_not_those_of_others(bench: 
     await settle()
     assert bench.results() == {1: -ECANCELED, 2: -ECANCELED}
     assert bench.ring.find(4, Op.NOP) is not None
+
+
+async def test_an_errand_is_run_by_the_thread_that_waits(bench: Bench) -> None:
+    """Whether it was sent before the thread comes or meanwhile; its error is the request's, and none is left behind."""
+    ran: list[asyncio.Task[object] | None] = []
+
+    async def call() -> int:
+        ran.append(asyncio.current_task())
+        if len(ran) == 2:
+            raise SyscallError(errno.ENOMEM)
+        return 5
+
+    async def errand(request: Request) -> int:
+        try:
+            return await request.submitter.delegate(request.ring, call)
+        except SyscallError as error:
+            return -error.errno
+
+    bench.behaviour = {1: errand, 2: errand, 3: errand}
+    bench.user.put(1)
+    await bench.submit()
+    assert not ran and len(bench.submitter.errands) == 1
+    assert await bench.ring.wait(1, None, bench.submitter)
+    bench.ring.scheduler.loop.call_soon(bench.user.put, 2)
+    later = asyncio.get_running_loop().create_task(bench.submit())
+    assert await bench.ring.wait(2, None, bench.submitter)
+    await later
+    assert bench.results() == {1: 5, 2: -errno.ENOMEM}
+    assert set(ran) == {asyncio.current_task()}
+    bench.user.put(3)
+    await bench.submit()
+    request = bench.ring.find(3, Op.NOP)
+    assert request is not None and bench.ring.cancel(request)
+    await settle()
+    assert bench.results() == {3: -ECANCELED} and not bench.submitter.errands
