@@ -79,7 +79,7 @@ class AioContext:
         self.requests[request] = None
         request.strand = strand = CoroutineStrand(self.scheduler, self._live(request, work))
         strand.owner = owner
-        self.scheduler.step(strand)
+        strand.step()
 
     async def _live(self, request: AioRequest, work: Any) -> None:
         result = -errno.EIO

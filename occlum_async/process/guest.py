@@ -255,7 +255,6 @@ class GuestThread:
         self._blocked = self._base + shared.SLOT_BLOCKED
         self.strand: Strand | None = None  # what serves this thread, wherever it waits
         self._handle = submissions.watch(self, self._memory, index)
-        self._complete = submissions.complete
         host.threads.add(self)
         self._waiting: Strand | None = None
         self.arrived = False  # an entry waits to be taken
@@ -276,7 +275,7 @@ class GuestThread:
         if strand is None:
             self.arrived = True
             return
-        strand.resume_now()
+        strand.step()
         if not self.in_guest and not self._gone:
             # Not answered at once: the call blocks, and the guest had better sleep.
             self._memory[self._blocked] = 1
@@ -386,7 +385,10 @@ class GuestThread:
         if self._gone:
             return
         self.in_guest = True
-        self._complete(self._handle, result, self._operations, flags)
+        submissions = self.submissions
+        lib.poller_complete(submissions.poller, self._handle, result, self._operations, flags)
+        if not submissions.scheduled:
+            submissions.schedule()
 
     async def operate(self) -> int:
         """Have the operations added so far run now, in the middle of a call; the last one's result or the error."""

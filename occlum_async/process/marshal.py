@@ -58,31 +58,37 @@ class Call:
         self.blocking = declaration.blocking
         self.restart = declaration.restart
         self.count = 0  # how often it was made
-        self.decoders = [
-            _decoder(argument, position, declaration) for position, argument in enumerate(declaration.arguments)
-        ]
-        self._arguments = declaration.arguments
+        self._arguments = [_expression(declaration, position) for position in range(len(declaration.arguments))]
+        self.decoders = [_decoder(declaration, position, text) for position, text in enumerate(self._arguments)]
         self.make: Callable[[Any, User, Entry], Any] = self._make_first
 
     def _make_first(self, thread: Any, guest: User, entry: Entry) -> Any:
+        names = _NAMES | {"handler": self.handler}
         words = ["thread"]
-        for position, argument in enumerate(self._arguments):
-            value = _expression(argument, f"entry[{FIRST_ARGUMENT + position}]")
-            words.append(value or f"decode_{position}(guest, entry)")
-        names = {f"decode_{position}": decoder for position, decoder in enumerate(self.decoders)}
-        self.make = eval(f"lambda thread, guest, entry: handler({', '.join(words)})", {"handler": self.handler} | names)
+        for position, (text, decoder) in enumerate(zip(self._arguments, self.decoders, strict=True)):
+            words.append(text or f"decode_{position}(guest, entry)")
+            names[f"decode_{position}"] = decoder
+        self.make = eval(f"lambda thread, guest, entry: handler({', '.join(words)})", names)
         return self.make(thread, guest, entry)
 
 
-def _expression(argument: Argument, register: str) -> str:
-    """How the value of an argument follows from its register, as Python; nothing for what does not travel by value."""
-    if argument.kind is not Kind.VALUE or argument.vector:
+_NAMES: dict[str, Any] = {"GuestBuffer": GuestBuffer, "GuestPointer": GuestPointer}
+
+
+def _expression(declaration: Declaration, position: int) -> str:
+    """How an argument follows from the entry alone, as Python; nothing for what has travelled in the window."""
+    argument, register = declaration.arguments[position], f"entry[{FIRST_ARGUMENT + position}]"
+    if argument.vector:
         return ""
-    if argument.bits == 32 and argument.signed:
-        return f"(({register} & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000"
-    if argument.bits == 32:
-        return f"{register} & 0xFFFFFFFF"
-    return f"({register} ^ 1 << 63) - (1 << 63)" if argument.signed else register
+    if argument.kind is Kind.VALUE:
+        if argument.bits == 32:
+            low = f"{register} & 0xFFFFFFFF"
+            return f"(({low}) ^ 0x80000000) - 0x80000000" if argument.signed else low
+        return f"({register} ^ 1 << 63) - (1 << 63)" if argument.signed else register
+    if argument.kind is Kind.OUTPUT and argument.length:
+        length = FIRST_ARGUMENT + declaration.names.index(argument.length)
+        return f"GuestBuffer(guest, {register}, entry[{length}] * {argument.size})"
+    return f"GuestPointer(guest, {register})" if argument.kind in (Kind.POINTER, Kind.OUTPUT) else ""
 
 
 def compile_calls(declarations: Mapping[int, Declaration]) -> dict[int, Call]:
@@ -101,16 +107,14 @@ def shim_table(declarations: Mapping[int, Declaration]) -> bytes:
     return bytes(table)
 
 
-def _decoder(argument: Argument, position: int, declaration: Declaration) -> Decoder:
-    register = FIRST_ARGUMENT + position
+def _decoder(declaration: Declaration, position: int, expression: str) -> Decoder:
+    argument, register = declaration.arguments[position], FIRST_ARGUMENT + position
+    if expression:
+        return _value(expression)
     if argument.vector:
         return _vector(register)
-    if argument.kind is Kind.VALUE:
-        return _value(_expression(argument, f"entry[{register}]"))
     if argument.kind is Kind.STRING:
         return _string(register, position, argument.optional)
-    if argument.kind is Kind.POINTER:
-        return lambda guest, entry: GuestPointer(guest, entry[register])
     if not argument.length:
         return _struct(register, position)
     return _buffer(register, position, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
@@ -118,7 +122,7 @@ def _decoder(argument: Argument, position: int, declaration: Declaration) -> Dec
 
 @cache
 def _value(expression: str) -> Decoder:
-    decoder: Decoder = eval(f"lambda guest, entry: {expression}")
+    decoder: Decoder = eval(f"lambda guest, entry: {expression}", _NAMES)
     return decoder
 
 

@@ -49,17 +49,17 @@ class Submissions:
         self._set_word(shared.PAGE_GRANTS, grants)
         self._set_word(shared.PAGE_SPIN, GUEST_SPIN if self._spin_ns else 0)
         self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poller = lib.poller_new(ffi.from_buffer(self._page), CAPACITY)
-        if self._poller == ffi.NULL:
+        self.poller = lib.poller_new(ffi.from_buffer(self._page), CAPACITY)
+        if self.poller == ffi.NULL:
             raise MemoryError("no memory for the submission poller")
         self._found = ffi.new("uint32_t[]", BATCH)
         self._submitters: list[Submitter | None] = [None] * CAPACITY
         self._free = list(range(CAPACITY - 1, -1, -1))
-        self._scheduled = False
+        self.scheduled = False
         self.wakeups = 0
         # Hands over what is queued for the host and takes what came from it; True when anything was.
         self.turn: Callable[[], bool] = lambda: False
-        lib.poller_sleep(self._poller, self._found, BATCH)
+        lib.poller_sleep(self.poller, self._found, BATCH)
         self._loop.add_reader(self.doorbell, self._rung)
 
     def _set_word(self, offset: int, value: int) -> None:
@@ -76,29 +76,21 @@ class Submissions:
 
         EAGAIN when the LibOS has as many threads as it can, or is closing.
         """
-        if not self._free or not self._poller:
+        if not self._free or not self.poller:
             raise SyscallError(errno.EAGAIN)
         handle = self._free.pop()
         self._submitters[handle] = submitter
         slot = ffi.from_buffer(memory) + index * shared.SLOT_SIZE
-        lib.poller_add(self._poller, handle, slot)
+        lib.poller_add(self.poller, handle, slot)
         return handle
 
     def forget(self, handle: int) -> None:
         """Stop looking at a slot. Must come before its channel's memory is closed."""
-        if not self._poller:
+        if not self.poller:
             return
-        lib.poller_remove(self._poller, handle)
+        lib.poller_remove(self.poller, handle)
         self._submitters[handle] = None
         self._free.append(handle)
-
-    def complete(self, handle: int, result: int, operations: int, flags: int) -> None:
-        """Send a completion to the thread behind ``handle`` and wake it if it sleeps."""
-        if not self._poller:
-            return
-        lib.poller_complete(self._poller, handle, result, operations, flags)
-        if not self._scheduled:
-            self._schedule()
 
     # -- the loop ----------------------------------------------------------------
 
@@ -106,23 +98,24 @@ class Submissions:
         self.wakeups += 1
         with suppress(BlockingIOError):
             os.eventfd_read(self.doorbell)
-        if not self._scheduled:
+        if not self.scheduled:
             self._serve()
 
-    def _schedule(self) -> None:
-        self._scheduled = True
+    def schedule(self) -> None:
+        """See to it that somebody looks for submissions: a guest has been answered, and nobody does."""
+        self.scheduled = True
         self._loop.call_soon(self._scheduled_serve)
 
     def _scheduled_serve(self) -> None:
-        self._scheduled = False
-        if self._poller != ffi.NULL:
+        self.scheduled = False
+        if self.poller != ffi.NULL:
             self._serve()
 
     def _serve(self) -> None:
         """Serve guests until none has anything to say, or a time slice is over."""
-        self._scheduled = True  # completions sent from here need no other turn
+        self.scheduled = True  # completions sent from here need no other turn
         end = time.monotonic_ns() + SLICE_NS
-        poller, found, scheduler = self._poller, self._found, self.scheduler
+        poller, found, scheduler = self.poller, self._found, self.scheduler
         gather = min(GATHER_NS, self._spin_ns)
         lib.poller_wake(poller)
         while time.monotonic_ns() < end:
@@ -139,12 +132,12 @@ class Submissions:
                 if not count:
                     count = lib.poller_sleep(poller, found, BATCH)
                     if not count:
-                        self._scheduled = False
+                        self.scheduled = False
                         return
             self._dispatch(count)
             if scheduler.ready:
                 scheduler.run_ready()
-        self._schedule()
+        self.schedule()
 
     def _dispatch(self, count: int) -> None:
         submitters, found = self._submitters, self._found
@@ -153,16 +146,17 @@ class Submissions:
             if only is not None:
                 only.submitted()
             return
-        # All are looked up first: what is served may give a handle to somebody else.
-        for submitter in [submitters[found[i]] for i in range(count)]:
+        # All are looked up first: what is served may give a handle to somebody else. Who was answered last comes
+        # first: of two that talk to each other that is the one who sends, and then the other finds what it waits for.
+        for submitter in [submitters[found[i]] for i in range(count - 1, -1, -1)]:
             if submitter is not None:
                 submitter.submitted()
 
     def close(self) -> None:
         """Stop. No slot may be watched any more."""
         self._loop.remove_reader(self.doorbell)
-        lib.poller_free(self._poller)
-        self._poller = ffi.NULL
+        lib.poller_free(self.poller)
+        self.poller = ffi.NULL
         os.close(self.doorbell)
         self._page.close()
         os.close(self.page_fd)

@@ -27,7 +27,7 @@ async def apart(scheduler: Scheduler, work: Coroutine[Any, Any, T]) -> T:
         finally:
             done.wake()
 
-    scheduler.step(CoroutineStrand(scheduler, run()))
+    CoroutineStrand(scheduler, run()).step()
     while not outcome:
         await done.wait(scheduler, interruptible=False)
     result, failure = outcome[0]

@@ -111,9 +111,9 @@ class Strand:
         """
         raise NotImplementedError
 
-    def resume_now(self) -> None:
+    def step(self, value: Any = None, error: BaseException | None = None) -> None:
         """Continue a strand that is in ``suspend``, before this returns if it can be."""
-        self._continue(None, None)
+        self._continue(value, error)
 
     def fail(self, error: BaseException) -> None:
         """Have ``suspend`` raise ``error``."""
@@ -152,8 +152,29 @@ class CoroutineStrand(Strand):
         self.scheduler.enqueue(self, value, None)
         return True
 
-    def resume_now(self) -> None:
-        self.scheduler.step(self)
+    def step(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Run until it parks or ends. An exception that leaves it is an oops: logged, contained."""
+        scheduler = self.scheduler
+        scheduler.steps += 1
+        before, scheduler.running = scheduler.running, self
+        failure: BaseException | None = None
+        try:
+            if error is None:
+                self.coroutine.send(value)
+            else:
+                self.coroutine.throw(error)
+            return
+        except StopIteration:
+            pass
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as caught:
+            failure = caught
+            log.exception("oops: a strand died of an exception")
+        finally:
+            scheduler.running = before
+        if self.on_exit is not None:
+            self.on_exit(failure)
 
     def _continue(self, value: Any, error: BaseException | None) -> None:
         self.scheduler.enqueue(self, value, error)
@@ -192,15 +213,15 @@ class Scheduler:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.steps = 0
-        self._current: Strand | None = None
+        self.running: Strand | None = None  # the strand that runs now, unless it is an asyncio Task
         self.ready: deque[tuple[CoroutineStrand, Any, BaseException | None]] = deque()  # those who may go on
         self._scheduled = False
         self._task_strands: dict[asyncio.Task[Any], TaskStrand] = {}
 
     def current(self) -> Strand:
         """The strand that runs now; a fresh ``TaskStrand`` for an asyncio Task that is none yet."""
-        if self._current is not None:
-            return self._current
+        if self.running is not None:
+            return self.running
         task = asyncio.current_task(self.loop)
         if task is None:
             raise RuntimeError("no strand is running: call this from a coroutine of the LibOS's event loop")
@@ -239,34 +260,12 @@ class Scheduler:
 
     def run_ready(self) -> None:
         """Step every strand that may go on, at most ``BATCH`` of them."""
+        ready = self.ready
         for _ in range(self.BATCH):
-            if not self.ready:
+            if not ready:
                 return
-            strand, value, error = self.ready.popleft()
-            self.step(strand, value, error)
-
-    def step(self, strand: CoroutineStrand, value: Any = None, error: BaseException | None = None) -> None:
-        """Run ``strand`` until it parks or ends. An exception that leaves it is an oops: logged, contained."""
-        self.steps += 1
-        before, self._current = self._current, strand
-        failure: BaseException | None = None
-        try:
-            if error is None:
-                strand.coroutine.send(value)
-            else:
-                strand.coroutine.throw(error)
-            return
-        except StopIteration:
-            pass
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as caught:
-            failure = caught
-            log.exception("oops: a strand died of an exception")
-        finally:
-            self._current = before
-        if strand.on_exit is not None:
-            strand.on_exit(failure)
+            strand, value, error = ready.popleft()
+            strand.step(value, error)
 
     async def bridge(self, awaitable: Any) -> Any:
         """Await something of asyncio's from any strand. Cancelled when the wait is interrupted."""

@@ -111,7 +111,9 @@ class Prefix(UserBuffer):
 
 @syscall(0)
 async def read(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], count: Size) -> int:
-    file = _readable(thread, fd)
+    file = thread.files.get(fd)
+    if not file.readable:
+        raise SyscallError(errno.EBADF)
     if count <= CHUNK:
         data = await file.read(count)
         buf.write(data)

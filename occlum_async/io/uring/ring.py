@@ -251,7 +251,7 @@ class Uring(AnonymousFile):
                 return
             request.strand = CoroutineStrand(self.scheduler, self._await(request, result))
             request.strand.owner = request.owner
-            self.scheduler.step(request.strand)
+            request.strand.step()
         if request.guard is not None and not request.finished:
             self._begin(request.guard)
 
