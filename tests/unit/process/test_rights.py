@@ -186,7 +186,7 @@ async def test_the_system(kernel: Kernel, thread: Thread) -> None:
     await call(thread, "get_robust_list", 0, head, size)
     assert (head[:2], size[0]) == (b"\x34\x12", 24)
     assert await call(thread, "set_tid_address", 0x10) == thread.tid and thread.clear_child_tid == 0x10
-    await fails(errno.EPERM, thread, "reboot")
+    await fails(errno.EPERM, thread, "reboot", 0xFEE1DEAD, 672274793, 0)
     user = spawn(kernel, uid=5)
     await fails(errno.EPERM, user, "sethostname", b"x", 1)
 
