@@ -193,9 +193,10 @@ class NativeTree:
 
     def exchange(self, old: bytes, new: bytes) -> None:
         from occlum_async.io.boundary.calls import HostCalls
+        from occlum_async.io.boundary.counters import Counters
 
         try:
-            HostCalls().rename(-100, self.at(old), -100, self.at(new), EXCHANGE)
+            HostCalls(Counters()).rename(-100, self.at(old), -100, self.at(new), EXCHANGE)
         except SyscallError as error:
             raise OSError(error.errno, "") from None
 
