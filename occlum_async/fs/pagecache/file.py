@@ -175,15 +175,16 @@ class CachedFile:
             return
         known = self.extents.get(index)
         if known is None or span(0, pages - 1) & ~(known.present | known.loading):
-            self.cache.in_background(self._read_extent(index, span(0, pages - 1), self.store))
+            self.cache.in_background(self._read_extent(index, self.store))
 
-    async def _read_extent(self, index: int, wanted: int, _store: PageStore) -> None:
+    async def _read_extent(self, index: int, _store: PageStore) -> None:
         """Read what is missing of an extent; who uses it first has the next one read. The store is kept meanwhile."""
         with suppress(SyscallError):  # whoever reads these pages will be told
-            while True:
+            # The file may have become shorter before this began.
+            while (pages := min(PAGES, pages_of(self.size) - index * PAGES)) > 0:
                 extent = self._extent(index)
                 extent.ahead = 1
-                missing = wanted & ~(extent.present | extent.loading)
+                missing = span(0, pages - 1) & ~(extent.present | extent.loading)
                 if not missing:
                     return
                 epoch = self.epoch

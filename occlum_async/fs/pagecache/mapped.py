@@ -60,17 +60,20 @@ class GuestMapping:
     async def add(self, first: int, end: int, writable: bool) -> None:
         """Make a range ready to be mapped: all that the store has of it is read and stays. ENOMEM, EIO."""
         before = self.ranges
-        self.ranges = _merged([*before, (first, end, writable)])
+        # Until all of it is read, what is not there is no hole: nothing of it can have been written by guests yet.
+        self.ranges = _merged([*before, (first, end, False)])
         for extent in self.file.extents.values():
             if not extent.pinned and self.covers(extent.index):
                 self.file.cache.pin(extent, True)
         try:
             await self._load(first, end)
         except BaseException:
-            self.ranges = before
-            self._unpin()
+            if not before:
+                self.ranges = []
+                self._unpin()
             raise
         if writable:
+            self.ranges = _merged([*self.ranges, (first, end, True)])
             self._note_present(first, end)
 
     async def _load(self, first: int, end: int) -> None:

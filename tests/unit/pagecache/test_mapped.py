@@ -185,3 +185,10 @@ async def test_mapped_again_before_the_end_was_looked_at(made: Made) -> None:
         assert file.mapped is mapping
         await file.sync()
     assert store.bytes(2) == b"!?"
+
+
+async def test_what_was_not_read_yet_is_no_hole(made: Made) -> None:
+    file, _store = made.file(DATA[: 10 * PAGE])
+    await file.write(b"tail", 9 * PAGE)  # in memory, zeros lie before it
+    async with mapped(file, 0, 10 * PAGE) as memory:
+        assert memory[: 9 * PAGE] == DATA[: 9 * PAGE]
