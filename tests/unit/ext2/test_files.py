@@ -320,4 +320,3 @@ async def test_tmpfile_gets_a_name(tmp_path: Path, disks: Callable[..., Any]) ->
     again = await remounted(mounted, tmp_path / "image")
     assert await (await again.root.lookup(b"named")).read(10, 0) == b"content"
     await again.fs.unmount()
-
