@@ -18,6 +18,7 @@ from ...abi.socket import (
     SO_TIMESTAMPING,
     SOL_IP,
     SOL_IPV6,
+    SOL_UDP,
     V4_MAPPED,
     ControlMessage,
     ControlWriter,
@@ -129,9 +130,9 @@ def wish_of(socket: UdpSocket, messages: Sequence[ControlMessage]) -> Wish:
             if message.type not in (SCM_RIGHTS, SCM_CREDENTIALS, SO_TIMESTAMPING):
                 raise SyscallError(errno.EINVAL)
             continue
-        if message.level not in (SOL_IP, SOL_IPV6):
+        if message.level == SOL_UDP:
             raise SyscallError(errno.EINVAL)
-        if message.level == SOL_IPV6 and socket.family != AF_INET6:
+        if message.level != SOL_IP and (message.level != SOL_IPV6 or socket.family != AF_INET6):
             continue  # another protocol's
         wish = _with(socket, wish, message)
         writer.put(message)
