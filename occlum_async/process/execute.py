@@ -50,7 +50,7 @@ async def execute(
         old.host.kill()
     await process.become_single_threaded(thread)
     guest.host.layout = layout
-    process.memory = guest.host
+    process.replace_memory(guest.host)
     _enter(thread, program, environment, credentials)
     apply_limits(thread)
     publish_identity(thread)
@@ -62,7 +62,7 @@ async def _become_python(
     if isinstance(old, GuestThread):
         old.host.kill()
     await thread.process.become_single_threaded(thread)
-    thread.process.memory = None
+    thread.process.replace_memory(None)
     _enter(thread, program, environment, credentials)
     variables = dict(text.split(b"=", 1) for text in environment if b"=" in text)
     start_program(thread, program.main, program.arguments, variables)

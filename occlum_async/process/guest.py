@@ -173,8 +173,8 @@ class HostProcess:
     # -- accounts ------------------------------------------------------------------
 
     def resource_usage(self) -> ResourceUsage:
-        """What the host process has used so far, all its threads together."""
-        if not self.dead and self.pid:
+        """What the host process has used so far, all its threads together; one that is to end is not asked again."""
+        if not self.dead and self.pid and not self.doomed:
             self.last_usage = hoststat.resource_usage(self.pid) or self.last_usage
         return self.last_usage
 
@@ -190,9 +190,9 @@ class HostProcess:
 
     def kill(self) -> None:
         """End the host process at once; its threads' strands are told."""
+        self.resource_usage()
         self.doomed = True
         if self.pidfd >= 0 and not self.dead:
-            self.resource_usage()
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         for thread in tuple(self.threads):

@@ -59,6 +59,7 @@ class Process:
         # Usage: of threads and children that have ended; and the last known of the whole, for a zombie.
         self.children_usage = NO_USAGE
         self._final_usage: ResourceUsage | None = None
+        self._earlier_usage = NO_USAGE  # of the programs before the last execve(2)
         # Stops: the signal that stops, 0 when running; what the parent has not been told by wait(2) yet.
         self.stop_signal = 0
         self.stop_report = 0
@@ -135,7 +136,12 @@ class Process:
         """getrusage(RUSAGE_SELF)."""
         if self._final_usage is not None:
             return self._final_usage
-        return self.memory.resource_usage() if self.memory is not None else NO_USAGE
+        return self._earlier_usage + self.memory.resource_usage() if self.memory is not None else self._earlier_usage
+
+    def replace_memory(self, memory: GuestProcess | None) -> None:
+        """A new program runs: its host process is ``memory``. What the old one has used stays on the account."""
+        self._earlier_usage = self.own_usage()
+        self.memory = memory
 
     def cpu_times(self) -> tuple[int, int]:
         """User and system time of all threads in nanoseconds."""
