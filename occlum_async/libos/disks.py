@@ -88,7 +88,8 @@ class Disks:
             return await Ext2.mount(device, spec.read_only, self._kernel.scheduler, self._cache(spec.cache_size))
         except BadSuperblock as error:
             await device.close()
-            raise DiskError(f"{spec.path}: {error}", "make a file system: disk create") from None
+            hint = "a sealed disk wants its key-file" if spec.root_key() is None else "disk create makes one"
+            raise DiskError(f"{spec.path}: {error}", hint) from None
         except BaseException:
             await device.close()
             raise
@@ -119,15 +120,10 @@ async def open_disk(
     boundary: Boundary, path: str, key: bytes | None, counter: TrustedCounter | None = None, read_only: bool = False
 ) -> BlockDevice:
     """The block device in the host's file ``path``: plain without a key. ``DiskError``."""
-    from ..fs.block.image import HostImage
-
-    image = HostImage.open(path, boundary, read_only)
     if key is None:
-        return image
+        from ..fs.block.image import HostImage
+
+        return HostImage.open(path, boundary, read_only)
     from ..fs.mlsdisk import MlsDisk
 
-    try:
-        return await MlsDisk.open(image, key, counter=counter)
-    except BaseException:
-        await image.close()
-        raise
+    return await MlsDisk.open(path, key, counter=counter, read_only=read_only, boundary=boundary)
