@@ -6,8 +6,6 @@ The C library reads the ring by itself, and may take events from it. What it has
 from __future__ import annotations
 
 import errno
-import fcntl
-import mmap
 import os
 import struct
 from typing import Any
@@ -17,6 +15,7 @@ from ..sched.strand import TIMED_OUT, CoroutineStrand, Scheduler
 from ..sched.waitqueue import WaitQueue
 from .eventfd import EventFd
 from .tally import Tally
+from .uring.memory import shared_memory
 
 HEADER = struct.Struct("<8I")  # id, nr, head, tail, magic, two sets of features, length of this header
 EVENT = struct.Struct("<QQqq")  # data, address of the iocb, result, second result
@@ -49,14 +48,7 @@ class AioContext:
         self.limit = limit
         self.size = (HEADER.size + (limit + 1) * EVENT.size + PAGE - 1) // PAGE * PAGE
         self._entries = (self.size - HEADER.size) // EVENT.size
-        try:
-            self.fd = os.memfd_create("aio", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        except OSError:
-            raise SyscallError(errno.EAGAIN) from None
-        os.ftruncate(self.fd, self.size)
-        # The process must not be able to take pages from under our mapping.
-        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        self._memory = mmap.mmap(self.fd, self.size)
+        self.fd, self._memory = shared_memory("aio", self.size)
         self._words = memoryview(self._memory).cast("I")
         HEADER.pack_into(self._memory, 0, 0, self._entries, 0, 0, MAGIC, COMPATIBLE, 0, HEADER.size)
         self._tail = 0

@@ -24,13 +24,11 @@ class Account:
 
     def __init__(self, accounts: Accounts, uid: int, pages: int) -> None:
         """ENOMEM when the user has too many ``pages`` already."""
-        if accounts.pages[uid] + pages > MAX_PAGES:
-            raise SyscallError(errno.ENOMEM)
         self._accounts = accounts
         self._uid = uid
-        self._pages = pages
+        self._pages = 0
         self._items = 0
-        accounts.pages.add(uid, pages)
+        self.charge_pages(pages)
 
     def room(self, items: int = 1) -> bool:
         """Whether the user may hold so many more."""
@@ -40,6 +38,13 @@ class Account:
         """Hold so many more; fewer when negative."""
         self._items += items
         self._accounts.items.add(self._uid, items)
+
+    def charge_pages(self, pages: int) -> None:
+        """Hold so many more pages; fewer when negative. ENOMEM when the user has too many."""
+        if pages > 0 and self._accounts.pages[self._uid] + pages > MAX_PAGES:
+            raise SyscallError(errno.ENOMEM)
+        self._pages += pages
+        self._accounts.pages.add(self._uid, pages)
 
     def settle(self) -> None:
         """The ring and all in it are gone."""

@@ -35,12 +35,47 @@ def _pages(size: int) -> int:
     return (size + PAGE - 1) // PAGE * PAGE
 
 
-class RingMemory:
-    """The rings of one io_uring. Sizes are powers of two; ``big_*``: entries of twice the size."""
+def shared_memory(name: str, size: int) -> tuple[int, mmap.mmap]:
+    """Memory to share with a guest: its memfd, and our mapping of it. ENFILE."""
+    try:
+        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError:
+        raise SyscallError(errno.ENFILE) from None
+    os.ftruncate(fd, size)
+    # A guest that holds the descriptor must not be able to take pages from under our mapping.
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return fd, mmap.mmap(fd, size)
 
-    def __init__(self, sq_entries: int, cq_entries: int, big_sqe: bool = False, big_cqe: bool = False) -> None:
+
+class SharedPages:
+    """Memory that a ring has made for its guest to map, read as if it were the guest's own from address 0 on."""
+
+    def __init__(self, size: int) -> None:
+        self.size = _pages(size)
+        self.fd, self._memory = shared_memory("io_uring", self.size)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy ``size`` bytes from ``address``."""
+        return self._memory[address : address + size]
+
+    def close(self) -> None:
+        """Give the memory back; what the guest has mapped stays its own."""
+        self._memory.close()
+        os.close(self.fd)
+
+
+class RingMemory:
+    """The rings of one io_uring. Sizes are powers of two; ``big_*``: entries of twice the size.
+
+    ``indirect``: an array between the submission ring and the entries says which entry comes next.
+    """
+
+    def __init__(
+        self, sq_entries: int, cq_entries: int, big_sqe: bool = False, big_cqe: bool = False, indirect: bool = True
+    ) -> None:
         self.sq_entries = sq_entries
         self.cq_entries = cq_entries
+        self._indirect = indirect
         self._sqe_step = SQE.size << big_sqe
         self._cqe_step = CQE.size << big_cqe
         self.sq_head = 0
@@ -49,14 +84,7 @@ class RingMemory:
         self._rings_size = _pages(self._array * 4 + sq_entries * 4)
         self._sqes_size = _pages(sq_entries * self._sqe_step)
         self.size = self._rings_size + self._sqes_size
-        try:
-            self.fd = os.memfd_create("io_uring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        except OSError:
-            raise SyscallError(errno.ENFILE) from None
-        os.ftruncate(self.fd, self.size)
-        # A guest that holds the descriptor must not be able to take pages from under our mapping.
-        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        self._memory = mmap.mmap(self.fd, self.size)
+        self.fd, self._memory = shared_memory("io_uring", self.size)
         self._words = memoryview(self._memory).cast("I")
         words = self._words
         words[_SQ_MASK], words[_SQ_ENTRIES] = sq_entries - 1, sq_entries
@@ -70,7 +98,8 @@ class RingMemory:
 
     def offsets(self) -> tuple[bytes, bytes]:
         """``struct io_sqring_offsets`` and ``struct io_cqring_offsets``."""
-        sq = (_SQ_HEAD, _SQ_TAIL, _SQ_MASK, _SQ_ENTRIES, _SQ_FLAGS, _DROPPED, self._array)
+        array = self._array if self._indirect else 0
+        sq = (_SQ_HEAD, _SQ_TAIL, _SQ_MASK, _SQ_ENTRIES, _SQ_FLAGS, _DROPPED, array)
         cq = (_CQ_HEAD, _CQ_TAIL, _CQ_MASK, _CQ_ENTRIES, _OVERFLOW, _CQES // 4, _CQ_FLAGS)
         return SQ_OFFSETS.pack(*(word * 4 for word in sq)), CQ_OFFSETS.pack(*(word * 4 for word in cq))
 
@@ -90,7 +119,8 @@ class RingMemory:
 
     def take(self) -> bytes | None:
         """A copy of the next submission; None for an index that is out of range, which is counted as dropped."""
-        index = self._words[self._array + (self.sq_head & (self.sq_entries - 1))]
+        place = self.sq_head & (self.sq_entries - 1)
+        index = self._words[self._array + place] if self._indirect else place
         self.sq_head = (self.sq_head + 1) & _U32
         self._words[_SQ_HEAD] = self.sq_head
         if index >= self.sq_entries:

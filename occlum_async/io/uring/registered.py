@@ -11,13 +11,13 @@ from ...abi.errors import SyscallError
 from ...abi.uring import BUFFER, FILE_INDEX_ALLOC
 from ..file import File
 from .account import Account
+from .memory import SharedPages
 
 
 class Memory(Protocol):
-    """A guest's memory. See ``process.guest.HostProcess``."""
+    """Where a ring of buffers lies: a guest's memory (see ``process.guest.HostProcess``), or pages shared with it."""
 
     def read(self, address: int, size: int) -> bytes: ...
-    def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
 
 
 class FileTable:
@@ -145,9 +145,13 @@ class BufferGroup:
 
 
 class BufferRing:
-    """A ring of buffers in the guest's own memory, which it fills as it likes. Each field is read once."""
+    """A ring of buffers in the guest's own memory, which it fills as it likes. Each field is read once.
 
-    def __init__(self, memory: Memory, address: int, entries: int) -> None:
+    ``pages`` are the memory if this ring has made it, for the guest to map.
+    """
+
+    def __init__(self, memory: Memory, address: int, entries: int, pages: SharedPages | None = None) -> None:
+        self.pages = pages
         self._memory = memory
         self._address = address
         self._entries = entries

@@ -10,10 +10,13 @@ from typing import Any
 
 from ...abi.errors import SyscallError
 from ...abi.uring import (
+    BUFFER,
+    BUFFER_RING_SHIFT,
     IOSQE_ASYNC,
     IOSQE_CQE_SKIP_SUCCESS,
     IOSQE_IO_DRAIN,
     IOSQE_IO_HARDLINK,
+    OFF_BUFFER_RING,
     SETUP_R_DISABLED,
     SETUP_SQPOLL,
     SQ_CQ_OVERFLOW,
@@ -26,7 +29,7 @@ from ..anonymous import AnonymousFile
 from ..eventfd import EventFd
 from ..file import POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from .account import Account, Accounts
-from .memory import PAGE, RingMemory
+from .memory import PAGE, RingMemory, SharedPages
 from .registered import BufferGroup, BufferRing, FileTable, FixedBuffer
 from .request import Request, Work
 from .submitter import Submitter
@@ -108,6 +111,8 @@ class Uring(AnonymousFile):
         """The memory goes with the last request: until then completions may come."""
         if self.closed and not self.requests and not self.buried:
             self.buried = True
+            for number in [number for number, group in self.groups.items() if isinstance(group, BufferRing)]:
+                self.drop_buffer_ring(number)
             self.memory.close()
             self.account.settle()
 
@@ -116,7 +121,35 @@ class Uring(AnonymousFile):
         return events | (POLLOUT | POLLWRNORM if self.memory.submitted() < self.memory.sq_entries else 0)
 
     def mapping_at(self, offset: int, length: int, shared: bool, writable: bool) -> tuple[int, bool, int]:
+        if offset >= OFF_BUFFER_RING:
+            group = self.groups.get(offset - OFF_BUFFER_RING >> BUFFER_RING_SHIFT)
+            pages = group.pages if isinstance(group, BufferRing) else None
+            if pages is None or length > pages.size or offset & (1 << BUFFER_RING_SHIFT) - 1:
+                raise SyscallError(errno.EINVAL)
+            return pages.fd, False, 0
         return self.memory.fd, False, self.memory.place(offset, length)
+
+    def make_buffer_ring(self, number: int, entries: int) -> None:
+        """Group ``number`` becomes a ring of buffers in memory of ours, for the guest to map. ENOMEM, ENFILE."""
+        pages = SharedPages(entries * BUFFER.size)
+        try:
+            self.account.charge_pages(pages.size // PAGE)
+        except SyscallError:
+            pages.close()
+            raise
+        self.groups[number] = BufferRing(pages, 0, entries, pages)
+
+    def drop_buffer_ring(self, number: int) -> None:
+        """Group ``number`` is no more. ENOENT, EINVAL when it is no ring of buffers."""
+        group = self.groups.get(number)
+        if group is None:
+            raise SyscallError(errno.ENOENT)
+        if not isinstance(group, BufferRing):
+            raise SyscallError(errno.EINVAL)
+        del self.groups[number]
+        if group.pages is not None:
+            self.account.charge_pages(-(group.pages.size // PAGE))
+            group.pages.close()
 
     def fdinfo(self) -> str:
         memory = self.memory

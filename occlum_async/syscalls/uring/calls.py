@@ -23,7 +23,7 @@ from ..events import timespec
 from ..table import Restart, syscall
 from .operations import CALLS, system_call
 from .perform import Performance
-from .queue import OPERATIONS, cancel
+from .queue import OPERATIONS, Wanted, cancel
 from .register import HANDLERS, submitter_of
 
 TIMESPEC = struct.Struct("<qq")
@@ -48,7 +48,8 @@ def io_uring_setup(thread: Thread, entries: UInt, params: Annotated[UserPointer,
     sq_entries, cq_entries = _sizes(entries, cq_entries, flags)
     _check_setup(thread, flags, wq_fd)
     memory = RingMemory(
-        sq_entries, cq_entries, bool(flags & abi.SETUP_SQE128), bool(flags & abi.SETUP_CQE32)
+        sq_entries, cq_entries, bool(flags & abi.SETUP_SQE128), bool(flags & abi.SETUP_CQE32),
+        not flags & abi.SETUP_NO_SQARRAY,
     )  # fmt: skip
     ring = Uring(thread.scheduler, memory, flags, thread.credentials.uid, thread.kernel.ipc.uring_accounts)
     try:
@@ -214,9 +215,10 @@ def _check(request: Request) -> None:
 @syscall(427)
 async def io_uring_register(thread: Thread, fd: Fd, opcode: UInt, argument: Pointer, count: UInt) -> int:
     guest = thread.guest
+    registered, opcode = opcode & abi.REGISTER_USE_REGISTERED_RING, opcode & ~abi.REGISTER_USE_REGISTERED_RING
     if opcode not in HANDLERS and opcode not in (Register.PROBE, Register.SYNC_CANCEL):
         raise SyscallError(errno.EINVAL)
-    ring = _ring(thread, fd)
+    ring = submitter_of(thread).ring(fd) if registered else _ring(thread, fd)
     limits = ring.restrictions
     if limits is not None and ring.enabled and opcode not in limits.registers:
         raise SyscallError(errno.EACCES)
@@ -249,7 +251,7 @@ async def _cancel_now(thread: Thread, ring: Uring, argument: UserPointer, count:
     if not argument or count != 1:
         raise SyscallError(errno.EINVAL)
     user_data, fd, flags, *_ = argument.unpack(abi.SYNC_CANCEL)
-    found = cancel(thread, ring, None, user_data, fd, flags, False)
+    found = cancel(thread, ring, None, Wanted(user_data, fd, flags))
     ring.stirred = False
     await breathe(ring.scheduler)
     return found

@@ -8,6 +8,7 @@ import time
 from bisect import insort
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from ...abi import shared
 from ...abi.errors import SyscallError
@@ -16,6 +17,8 @@ from ...abi.uring import (
     ASYNC_CANCEL_ANY,
     ASYNC_CANCEL_FD,
     ASYNC_CANCEL_FD_FIXED,
+    ASYNC_CANCEL_OP,
+    ASYNC_CANCEL_USERDATA,
     CQE_F_MORE,
     FIXED_FD_NO_CLOEXEC,
     LINK_TIMEOUT_UPDATE,
@@ -29,6 +32,7 @@ from ...abi.uring import (
     TIMEOUT_ABS,
     TIMEOUT_BOOTTIME,
     TIMEOUT_ETIME_SUCCESS,
+    TIMEOUT_MULTISHOT,
     TIMEOUT_REALTIME,
     TIMEOUT_UPDATE,
     Op,
@@ -46,7 +50,10 @@ from .register import GROUPS_MAX, update_files
 TIMESPEC = struct.Struct("<qq")
 BILLION = 10**9
 BUFFERS_MAX = 1 << 16  # that one PROVIDE_BUFFERS hands in
-_CANCEL_KNOWN = ASYNC_CANCEL_ALL | ASYNC_CANCEL_FD | ASYNC_CANCEL_ANY | ASYNC_CANCEL_FD_FIXED
+_CANCEL_KNOWN = (
+    ASYNC_CANCEL_ALL | ASYNC_CANCEL_FD | ASYNC_CANCEL_ANY | ASYNC_CANCEL_FD_FIXED | ASYNC_CANCEL_USERDATA
+    | ASYNC_CANCEL_OP
+)  # fmt: skip
 _CLOCKS = TIMEOUT_BOOTTIME | TIMEOUT_REALTIME
 _SYS_MADVISE = 28
 
@@ -183,9 +190,13 @@ async def _sleep(request: Request) -> bool:
 @_operation(Op.TIMEOUT)
 def _timeout(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     flags = request.op_flags
-    if flags & ~(TIMEOUT_ABS | _CLOCKS | TIMEOUT_ETIME_SUCCESS) or request.length != 1:
+    known = TIMEOUT_ABS | _CLOCKS | TIMEOUT_ETIME_SUCCESS | TIMEOUT_MULTISHOT
+    if flags & ~known or request.length != 1 or (flags & TIMEOUT_MULTISHOT and flags & TIMEOUT_ABS):
         raise SyscallError(errno.EINVAL)
+    begun = time.monotonic_ns()
     request.deadline = _deadline(user, request.addr, flags)
+    if flags & TIMEOUT_MULTISHOT:
+        return lambda: _tick(request, request.deadline - begun)
 
     async def work() -> int:
         ring = request.ring
@@ -204,6 +215,17 @@ def _timeout(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
         raise SyscallError(errno.ETIME)
 
     return work
+
+
+async def _tick(request: Request, period: int) -> int:
+    """A completion each ``period`` nanoseconds, as often as the request says (0: until there is no room for more)."""
+    left = request.off & 0xFFFFFFFF
+    while True:
+        await _sleep(request)
+        left -= 1
+        if not left or not request.ring.post(request.user_data, -errno.ETIME, CQE_F_MORE, last=False, counted=False):
+            raise SyscallError(errno.ETIME)
+        request.deadline = max(request.deadline + period, time.monotonic_ns() + 1)  # always a turn for others
 
 
 @_operation(Op.LINK_TIMEOUT)
@@ -251,24 +273,39 @@ def _timeout_remove(thread: Thread, user: RemoteUser, request: Request) -> Prepa
 # -- cancellation --------------------------------------------------------------
 
 
+class Wanted(NamedTuple):
+    """Which requests are to be cancelled: by number, file or operation, as ``flags`` say (ASYNC_CANCEL_*)."""
+
+    user_data: int
+    fd: int
+    flags: int
+    fixed: bool = False  # ``fd`` is the index of a registered file
+    op: int = 0
+
+
 @_operation(Op.ASYNC_CANCEL)
 def _async_cancel(thread: Thread, user: RemoteUser, request: Request) -> Prepared:
     if request.off or request.file_index:
         raise SyscallError(errno.EINVAL)
-    return lambda: cancel(thread, request.ring, request, request.addr, request.fd, request.op_flags, request.fixed)
+    wanted = Wanted(request.addr, request.fd, request.op_flags, request.fixed, request.length)
+    _check_wanted(wanted)
+    return lambda: cancel(thread, request.ring, request, wanted)
 
 
-def cancel(
-    thread: Thread, ring: Uring, asking: Request | None, user_data: int, fd: int, flags: int, fixed: bool
-) -> int:
-    """Cancel the requests that match, the first or all; how many (0 where only one is asked for). ENOENT, EALREADY."""
-    if flags & ~_CANCEL_KNOWN or (flags & ASYNC_CANCEL_FD and flags & ASYNC_CANCEL_ANY):
+def _check_wanted(wanted: Wanted) -> None:
+    """EINVAL for criteria that are unknown or exclude each other."""
+    flags = wanted.flags
+    if flags & ~_CANCEL_KNOWN or (flags & ASYNC_CANCEL_ANY and flags & (ASYNC_CANCEL_FD | ASYNC_CANCEL_OP)):
         raise SyscallError(errno.EINVAL)
-    many = bool(flags & (ASYNC_CANCEL_ALL | ASYNC_CANCEL_ANY))
-    candidates = _candidates(thread, ring, user_data, fd, flags, fixed)
+
+
+def cancel(thread: Thread, ring: Uring, asking: Request | None, wanted: Wanted) -> int:
+    """Cancel the requests that match, the first or all; how many (0 where only one is asked for). ENOENT, EALREADY."""
+    _check_wanted(wanted)
+    many = bool(wanted.flags & (ASYNC_CANCEL_ALL | ASYNC_CANCEL_ANY))
     count = 0
     late = False
-    for candidate in candidates:
+    for candidate in _candidates(thread, ring, wanted):
         if candidate is asking or not candidate.begun:
             continue
         if not ring.cancel(candidate):
@@ -284,13 +321,20 @@ def cancel(
     return 0
 
 
-def _candidates(thread: Thread, ring: Uring, user_data: int, fd: int, flags: int, fixed: bool) -> list[Request]:
-    if flags & ASYNC_CANCEL_FD:
-        file = file_of(thread, ring, FIXED + fd if fixed or flags & ASYNC_CANCEL_FD_FIXED else fd)
-        return [request for request in ring.requests.values() if request.file is file]
+def _candidates(thread: Thread, ring: Uring, wanted: Wanted) -> list[Request]:
+    """The requests that meet all criteria; without any but ALL, those that bear the number."""
+    flags = wanted.flags
     if flags & ASYNC_CANCEL_ANY:
         return list(ring.requests.values())
-    return list(ring.by_user_data.get(user_data, ()))
+    by_number = flags & ASYNC_CANCEL_USERDATA or not flags & (ASYNC_CANCEL_FD | ASYNC_CANCEL_OP)
+    found = list(ring.by_user_data.get(wanted.user_data, ()) if by_number else ring.requests.values())
+    if flags & ASYNC_CANCEL_OP:
+        found = [request for request in found if request.op == wanted.op]
+    if flags & ASYNC_CANCEL_FD:
+        fixed = wanted.fixed or flags & ASYNC_CANCEL_FD_FIXED
+        file = file_of(thread, ring, FIXED + wanted.fd if fixed else wanted.fd)
+        found = [request for request in found if request.file is file]
+    return found
 
 
 # -- what is registered, and other rings ---------------------------------------

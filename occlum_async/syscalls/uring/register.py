@@ -364,16 +364,20 @@ def _buffer_ring(thread: Thread, user: RemoteUser, ring: Uring, argument: int, c
         raise SyscallError(errno.EINVAL)
     raw = user.host.read(argument, abi.BUFFER_REGISTRATION.size)
     address, entries, group, flags = abi.BUFFER_REGISTRATION.unpack(raw)
-    if flags or any(raw[16:]):
+    if flags & ~abi.BUFFER_RING_MMAP or any(raw[16:]):
         raise SyscallError(errno.EINVAL)
-    if not address:
+    mapped = flags & abi.BUFFER_RING_MMAP
+    if not mapped and not address:
         raise SyscallError(errno.EFAULT)
-    if address % 4096 or entries & (entries - 1) or not 0 < entries < 1 << 16:
+    if (not mapped and address % 4096) or entries & (entries - 1) or not 0 < entries < 1 << 16:
         raise SyscallError(errno.EINVAL)
     if group in ring.groups:
         raise SyscallError(errno.EEXIST)
     if len(ring.groups) >= GROUPS_MAX:
         raise SyscallError(errno.ENOMEM)
+    if mapped:
+        ring.make_buffer_ring(group, entries)
+        return
     user.host.read(address, 1)
     user.host.read(address + entries * abi.BUFFER.size - 1, 1)
     ring.groups[group] = BufferRing(user.host, address, entries)
@@ -384,13 +388,26 @@ def _unregister_buffer_ring(thread: Thread, user: RemoteUser, ring: Uring, argum
     if count != 1:
         raise SyscallError(errno.EINVAL)
     raw = user.host.read(argument, abi.BUFFER_REGISTRATION.size)
-    _, _, number, _ = abi.BUFFER_REGISTRATION.unpack(raw)
+    _, _, number, flags = abi.BUFFER_REGISTRATION.unpack(raw)
+    if flags or any(raw[16:]):
+        raise SyscallError(errno.EINVAL)
+    ring.drop_buffer_ring(number)
+
+
+@_handler(Register.PBUF_STATUS)
+def _buffer_status(thread: Thread, user: RemoteUser, ring: Uring, argument: int, count: int) -> None:
+    if count != 1:
+        raise SyscallError(errno.EINVAL)
+    raw = user.host.read(argument, abi.BUFFER_STATUS.size)
+    number, _ = abi.BUFFER_STATUS.unpack(raw)
+    if any(raw[8:]):
+        raise SyscallError(errno.EINVAL)
     group = ring.groups.get(number)
     if group is None:
         raise SyscallError(errno.ENOENT)
     if not isinstance(group, BufferRing):
         raise SyscallError(errno.EINVAL)
-    del ring.groups[number]
+    user.host.write(argument, abi.BUFFER_STATUS.pack(number, group.head))
 
 
 # -- about the ring itself -----------------------------------------------------
