@@ -16,6 +16,8 @@ _TICK_NS = 10**9 // CLOCK_TICKS
 _PAGE = 4096
 _DATA_EXTRA = 34 << 20  # the shim's private areas
 
+_READ_SIZE = 1 << 16
+
 
 @dataclass(slots=True, frozen=True)
 class Mapping:
@@ -31,11 +33,18 @@ class Mapping:
 
 
 def _read(path: str) -> bytes:
+    # Without a file object: several of these stand in the way of every fork(2) and every end.
+    pieces = []
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while piece := os.read(fd, _READ_SIZE):
+                pieces.append(piece)
+        finally:
+            os.close(fd)
     except OSError:
         return b""
+    return b"".join(pieces)
 
 
 def _stat_fields(path: str) -> list[bytes]:
