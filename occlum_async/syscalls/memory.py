@@ -26,6 +26,9 @@ SYS_MREMAP, SYS_MSYNC = 25, 26
 MAP_FIXED, MAP_ANONYMOUS, MAP_HUGETLB, MAP_FIXED_NOREPLACE = 0x10, 0x20, 0x40000, 0x100000
 # Flags that have no meaning for a file here, or only one that a host would have to grant.
 _PASSED = MAP_FIXED | MAP_FIXED_NOREPLACE | 0x100 | 0x4000 | 0x8000 | 0x10000 | 0x20000
+# The flags that MAP_SHARED_VALIDATE knows without a file system's word for it (Linux's LEGACY_MAP_MASK). MAP_SYNC is
+# none of them: no file here is persistent memory, and a database that believed so would not flush.
+_VALID = MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB | 0x7C000000 | 0x0403F9C0
 PAGE = 4096
 
 
@@ -41,6 +44,8 @@ async def mmap(
     shared = kind != MAP_PRIVATE
     guest = _guest(thread)
     file = None if flags & MAP_ANONYMOUS else thread.files.get(fd)
+    if kind == MAP_SHARED_VALIDATE and (file is None or flags & ~_VALID):
+        raise SyscallError(errno.EINVAL if file is None else errno.EOPNOTSUPP)
     if file is not None:
         _check_rights(file, shared, protection)
     if file is None or (shared and type(file) is ZeroFile):

@@ -18,6 +18,12 @@ int main(void) {
     OK(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, directory, 0));
     OK(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, ends[0], 0));
     OK(mmap(NULL, 1UL << 60, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE, reader, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_NORESERVE | MAP_POPULATE, reader, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, reader, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_FIXED_NOREPLACE, reader, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, 1000, 0));
+    OK(mmap(NULL, 4096, PROT_READ, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, -1, 0));
     char *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, reader, 0);
     TRY(mprotect(map, 4096, PROT_READ | PROT_WRITE));
     char *zero = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, open("/dev/zero", O_RDWR), 0);
