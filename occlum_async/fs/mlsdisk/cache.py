@@ -6,13 +6,12 @@ cached children and changed nodes stay.
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 from array import array
 from collections.abc import Callable, Iterable
 
 from ..block.device import BLOCK
 from .layout import FANOUT, KIND_SHIFT
+from .memory import private, wipe
 from .native import Arena
 
 NONE = -1
@@ -31,9 +30,7 @@ class NodeCache:
     def __init__(self, slots: int, is_root: Callable[[int], bool]) -> None:
         self.slots = max(MIN_SLOTS, slots)
         self._is_root = is_root
-        self._memory = mmap.mmap(-1, self.slots * BLOCK)
-        with contextlib.suppress(OSError, AttributeError):
-            self._memory.madvise(mmap.MADV_DONTDUMP)
+        self._memory = private(self.slots * BLOCK)
         self.view = memoryview(self._memory)
         self.arena = Arena(self._memory)
         self.slot_of: dict[int, int] = {}
@@ -139,10 +136,7 @@ class NodeCache:
         self._children = array("H", bytes(2 * self.slots))
 
     def close(self) -> None:
-        """Overwrite what is in memory."""
-        for start in range(0, self.slots, 256):
-            end = min(self.slots, start + 256)
-            if any(key != NONE for key in self.key_at[start:end]):
-                self.view[start * BLOCK : end * BLOCK] = bytes((end - start) * BLOCK)
+        """Leave nothing in memory."""
+        wipe(self._memory)
         self.slot_of.clear()
         self.key_at = [NONE] * self.slots

@@ -76,6 +76,11 @@ class Committer:
         if self.writer.error:
             raise SyscallError(self.writer.error)
 
+    async def until_idle(self) -> None:
+        """Wait for a commit that is under way, whether it goes well or not."""
+        while self._running:
+            await self.writer.queue.wait(self._scheduler, interruptible=False)
+
     def _idle(self) -> bool:
         return not self._running
 

@@ -198,21 +198,33 @@ class MlsDisk(BlockDevice):
             return
         self._closed = True
         error: SyscallError | None = None
+        await self._cleaner.stop()
         try:
-            await self._cleaner.stop()
             if not self.read_only and not self._writer.error:
                 await self._committer.commit(checkpoint=True)
                 await self._volume.io.flush()
         except SyscallError as caught:
             error = caught
+        await self._give_back()
+        if error is not None:
+            raise error
+
+    async def abandon(self) -> None:
+        """Close without a sync: what was written since the last one is gone, as after a crash."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._cleaner.stop()
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        await self._committer.until_idle()
         await self._writer.until_idle()
         self._writer.close()
         self._volume.cache.close()
         self._volume.io.keys.forget()
         self._workers.close()
         await _release(self._own)
-        if error is not None:
-            raise error
 
     async def check(self) -> Report:
         """Read and verify everything, without changing anything; what was written before the call is synced first."""

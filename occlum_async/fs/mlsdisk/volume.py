@@ -49,6 +49,7 @@ class Volume:
         # Places of nodes of the last checkpoint that have been written elsewhere.
         self.replaced_nodes: array[int] = numbers()
         self._kept = kept_free(geometry)
+        self._replaying = False
         self.deltas = Deltas()
         self._log_limit = log_limit
         self.log_overflow = False
@@ -116,7 +117,7 @@ class Volume:
         for slot in set(slots):
             self.cache.mark_dirty(slot)
         old, fresh = self.cache.arena.exchange(slots, addresses, entries, *self.since)
-        await self.space.give_back(old, hold=True)
+        await self.space.give_back(old, hold=not self._replaying)
         await self.space.give_back(fresh, hold=False)
 
     async def discard(self, address: int, count: int) -> None:
@@ -210,7 +211,11 @@ class Volume:
     # -- the journal's part in recovery -----------------------------------------------------------
 
     async def replay(self, deltas: Deltas) -> None:
-        """Do again what the journal says. EIO when it can't be true."""
+        """Do again what the journal says. EIO when it can't be true.
+
+        What is replaced is free at once: the state that is to be found does not need it.
+        """
+        self._replaying = True
         start = 0
         while start < len(deltas):
             end = start
@@ -225,6 +230,7 @@ class Volume:
                 await self._replay(deltas.addresses[start:end], deltas.entries[start * ENTRY_SIZE : end * ENTRY_SIZE])
             start = end
         self.deltas.clear()
+        self._replaying = False
 
     def _check(self, address: int, count: int) -> None:
         if not 0 < count <= self.geometry.blocks - address:
@@ -243,7 +249,7 @@ class Volume:
         old, fresh = self.cache.arena.exchange(slots, addresses, entries, *self.since)
         # An address may have come several times: what is used is what its entry says at the end.
         final = self.cache.arena.get(slots, addresses)
-        await self.space.give_back(old + fresh, hold=True)
+        await self.space.give_back(old + fresh, hold=False)
         await self.space.mark(numbers({place_in(final, index) for index in range(len(addresses))}))
 
 

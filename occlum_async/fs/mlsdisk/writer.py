@@ -19,6 +19,7 @@ from ...sched.waitqueue import WaitQueue
 from ..block.device import BLOCK
 from .cipher import numbers
 from .layout import DATA
+from .memory import private, wipe
 from .space import HOT
 from .volume import Volume
 
@@ -54,7 +55,7 @@ class Writer:
         self.lost: set[int] = set()
         self.queue = WaitQueue()  # woken whenever something of what is below changes
         self._stage: dict[int, int] = {}
-        self._memory = mmap.mmap(-1, STAGE * BLOCK)
+        self._memory = private(STAGE * BLOCK)
         self._view = memoryview(self._memory)
         self._spare: list[mmap.mmap] = []
         self._batches: list[Batch] = []
@@ -162,7 +163,7 @@ class Writer:
         self._start(Batch(numbers(ordered), stage.keys(), memory, positions))
 
     def _new_memory(self) -> mmap.mmap:
-        return self._spare.pop() if self._spare else mmap.mmap(-1, STAGE * BLOCK)
+        return self._spare.pop() if self._spare else private(STAGE * BLOCK)
 
     def _retire(self, memory: mmap.mmap) -> None:
         if len(self._spare) < SPARE_STAGES:
@@ -293,7 +294,7 @@ class Writer:
             self.send_stage()
 
     def close(self) -> None:
-        """Overwrite what is in memory."""
+        """Leave nothing in memory."""
         for memory in (self._memory, *self._spare):
-            memory[:] = bytes(len(memory))
+            wipe(memory)
         self._stage.clear()
