@@ -3,13 +3,11 @@
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 struct uring {
     struct io_uring ring;
-    int event;
     /* Completions of others that uring_start met on its way; uring_take returns them first. */
     struct uring_completion *aside;
     unsigned aside_first, aside_count, aside_limit;
@@ -55,7 +53,6 @@ struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, 
         *error = ENOMEM;
         return NULL;
     }
-    ring->event = -1;
     int result = open_ring(ring, entries, completions, poll);
     if (result < 0) {
         free(ring);
@@ -65,16 +62,10 @@ struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, 
     ring->aside_limit = *ring->ring.cq.kring_entries;
     ring->aside = calloc(ring->aside_limit, sizeof *ring->aside);
     ring->limits = calloc(*ring->ring.sq.kring_entries, sizeof *ring->limits);
-    ring->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (ring->aside && ring->limits && ring->event >= 0) {
-        result = io_uring_register_eventfd(&ring->ring, ring->event);
-        if (result == 0)
-            return ring;
-    } else {
-        result = ring->aside && ring->limits ? -errno : -ENOMEM;
-    }
+    if (ring->aside && ring->limits)
+        return ring;
     uring_close(ring);
-    *error = -result;
+    *error = ENOMEM;
     return NULL;
 }
 
@@ -83,8 +74,6 @@ void uring_close(struct uring *ring)
     io_uring_queue_exit(&ring->ring);
     if (ring->buffers)
         munmap(ring->buffers, ring->mapping_size);
-    if (ring->event >= 0)
-        close(ring->event);
     free(ring->limits);
     free(ring->aside);
     free(ring);
@@ -92,7 +81,7 @@ void uring_close(struct uring *ring)
 
 int uring_event(const struct uring *ring)
 {
-    return ring->event;
+    return ring->ring.ring_fd;
 }
 
 static int polled(const struct uring *ring)
@@ -217,13 +206,7 @@ int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32
     int error = uring_queue(ring, opcode, fd, address, length, offset, flags, 0, 0, number, 0);
     if (error < 0)
         return error;
-    /* What completes within the call is taken here, so the eventfd would only cost a turn of the event
-     * loop. The barrier pairs with the kernel's between posting a completion and reading this flag: one
-     * that comes from elsewhere meanwhile is either signalled or seen by sift. */
-    io_uring_cq_eventfd_toggle(&ring->ring, false);
     error = uring_submit(ring);
-    io_uring_cq_eventfd_toggle(&ring->ring, true);
-    __sync_synchronize();
     int done = sift(ring, number, result) ? URING_DONE : 0;
     if (ring->aside_count)
         done |= URING_OTHERS;

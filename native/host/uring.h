@@ -27,7 +27,7 @@ struct uring_completion {
 struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, int *error);
 void uring_close(struct uring *ring);
 
-/* The eventfd that becomes readable when a completion arrives outside of uring_start. */
+/* The descriptor that is readable while completions wait to be taken. */
 int uring_event(const struct uring *ring);
 
 /* Queue one operation without telling the kernel; a negative errno when there is no room and none can be made.

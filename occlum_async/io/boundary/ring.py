@@ -7,7 +7,6 @@ who gives up an operation cancels it and still waits for that.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import importlib
 import logging
@@ -66,7 +65,7 @@ def load() -> Any:
 
 
 class Ring:
-    """One ring, driven by one event loop through an eventfd.
+    """One ring, driven by one event loop, which watches its descriptor.
 
     ``calls`` count and check. ``flush_later`` sees to it that ``flush`` is called at the end of this turn of the loop.
     With ``poll`` a thread of the host looks at the submissions for so many milliseconds after the last one.
@@ -100,7 +99,7 @@ class Ring:
         self._taking = False
         self._complaint = 0  # the error that was logged last
         self.event = self.lib.uring_event(self._ring)
-        self.loop.add_reader(self.event, self._on_event)
+        self.loop.add_reader(self.event, self.take)
 
     @property
     def closed(self) -> bool:
@@ -210,12 +209,6 @@ class Ring:
         self.loop.call_later(RETRY, self._flush_later)
 
     # -- completions ---------------------------------------------------------------
-
-    def _on_event(self) -> None:
-        self.counters.exit()
-        with contextlib.suppress(BlockingIOError):
-            os.read(self.event, 8)
-        self.take()
 
     def take(self) -> int:
         """Take every completion there is and let its strand go on."""
