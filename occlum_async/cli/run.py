@@ -9,13 +9,14 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from . import EXIT_TIMEOUT
+from .hostsignals import HostSignals
 from .options import parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
 from .parsing import at_least, choice, option
 from .terminal import RawTerminal, follow_window_size, pump_input, pump_output, window_size
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Host signals that go to the program.
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 GRACE = 2.0  # seconds between SIGTERM and SIGKILL after --timeout
 
 
@@ -152,8 +151,12 @@ def command(options: Options) -> int:
     if options.tty and options.interactive and not os.isatty(0):
         raise ConfigError("-it: the input is not a terminal", "leave out -t")
     arguments = options.libos()
+    signals = HostSignals()
     with asyncio.Runner(loop_factory=_loop_factory(options.uvloop)) as runner:
-        return runner.run(_run(options, arguments))
+        try:
+            return runner.run(_run(options, arguments, signals))
+        except asyncio.CancelledError:
+            return 128 + signals.received
 
 
 def _loop_factory(uvloop_wanted: bool | None) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -168,30 +171,32 @@ def _loop_factory(uvloop_wanted: bool | None) -> Callable[[], asyncio.AbstractEv
     return uvloop.new_event_loop
 
 
-async def _run(options: Options, arguments: dict[str, Any]) -> int:
+async def _run(options: Options, arguments: dict[str, Any], signals: HostSignals) -> int:
     from ..libos import LibOS
 
-    async with LibOS(**arguments) as libos:
-        # What the boot has made stays to the end: it is nothing to look for garbage in.
-        gc.freeze()
-        gc.enable()
-        try:
-            return await (_run_on_terminal if options.tty else _run_on_pipes)(libos, options)
-        finally:
-            if options.stats:
-                from .counters import print_stats
+    with signals:
+        async with LibOS(**arguments) as libos:
+            # What the boot has made stays to the end: it is nothing to look for garbage in.
+            gc.freeze()
+            gc.enable()
+            try:
+                return await (_run_on_terminal if options.tty else _run_on_pipes)(libos, options, signals)
+            finally:
+                signals.ending = True
+                if options.stats:
+                    from .counters import print_stats
 
-                print_stats(libos.stats())
+                    print_stats(libos.stats())
 
 
-async def _run_on_pipes(libos: LibOS, options: Options) -> int:
+async def _run_on_pipes(libos: LibOS, options: Options, signals: HostSignals) -> int:
     stdin = None if options.interactive else DEVNULL
     process = await libos.spawn(options.program, *options.arguments, stdin=stdin, cwd=options.workdir)
-    with _signals_sent_to(process, process.send_signal):
+    with signals.sent_to(process, process.send_signal):
         return await _status(process, options.timeout)
 
 
-async def _run_on_terminal(libos: LibOS, options: Options) -> int:
+async def _run_on_terminal(libos: LibOS, options: Options, signals: HostSignals) -> int:
     process = await libos.spawn(options.program, *options.arguments, cwd=options.workdir, tty=window_size())
     assert process.stdin is not None and process.stdout is not None
     terminal = process.stdin
@@ -208,7 +213,7 @@ async def _run_on_terminal(libos: LibOS, options: Options) -> int:
         output = asyncio.ensure_future(pump_output(process.stdout, 1))
         typing = asyncio.ensure_future(pump_input(0, terminal)) if options.interactive else None
         try:
-            with _signals_sent_to(process, signaled):
+            with signals.sent_to(process, signaled):
                 status = await _status(process, options.timeout)
             # The terminal ends with the program that leads its session, and its output when it is all out.
             await output
@@ -216,24 +221,6 @@ async def _run_on_terminal(libos: LibOS, options: Options) -> int:
         finally:
             for pump in filter(None, (output, typing)):
                 pump.cancel()
-
-
-@contextmanager
-def _signals_sent_to(process: Process, send: Callable[[int], None]) -> Iterator[None]:
-    """Pass the host's signals to the program while it runs; afterwards they mean us, as by default."""
-
-    def pass_on(number: int) -> None:
-        if process.returncode is None:
-            send(number)
-
-    loop = asyncio.get_running_loop()
-    for number in FORWARDED:
-        loop.add_signal_handler(number, pass_on, number)
-    try:
-        yield
-    finally:
-        for number in FORWARDED:
-            loop.remove_signal_handler(number)
 
 
 async def _status(process: Process, timeout: float | None) -> int:

@@ -60,11 +60,13 @@ async def build(spec: RootSpec, kernel: Kernel, boundary: Boundary) -> MountName
     kernel.disks = disks = Disks(kernel, boundary, [one for one in spec.mounts if isinstance(one, DiskMount)])
     at_root = _root_mount(spec)
     root = await _root(spec, kernel, boundary, disks, at_root)
-    mounts = MountNamespace(root, source=b"overlay" if isinstance(root, OverlayFs) else b"rootfs")
+    own_disk = at_root is not None and not at_root.upper
+    source = at_root.name if at_root is not None and own_disk else b"rootfs"
+    mounts = MountNamespace(root, source=b"overlay" if isinstance(root, OverlayFs) else source)
     kernel.mounts = mounts
     disks.register(mounts)
     files = FileAccess(mounts, kernel.scheduler)
-    own_root = spec.rootfs is not None or (at_root is not None and not at_root.upper)
+    own_root = spec.rootfs is not None or own_disk
     await _make_directories(files, own_root)
     await _mount_pseudo(mounts, kernel)
     outside = kernel.config.network == "host"
