@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.block.device import BLOCK, BlockDevice
+from occlum_async.sched.strand import Scheduler
 
 SECTOR = 512
 EMPTY = bytes(BLOCK)
@@ -20,21 +21,33 @@ Blocks = dict[int, bytes]
 
 
 class SimulatedDisk(BlockDevice):
-    """``log`` has what was done: (block, data) for each block that was written, None for a flush."""
+    """``log`` has what was done: (block, data) for each block that was written; for a flush, how much it covers."""
 
     def __init__(self, blocks: int, content: Blocks | None = None) -> None:
         self.blocks = blocks
         self.content: Blocks = dict(content or {})
-        self.log: list[tuple[int, bytes] | None] = []
+        self.log: list[tuple[int, bytes] | int] = []
         # Raises an error, or does not, before each operation: "read", "write" or "sync".
         self.fault: Callable[[str], None] = lambda operation: None
+        # Lets others run, as a real disk does, when there is a scheduler.
+        self.scheduler: Scheduler | None = None
+        self.chance = random.Random(0)
 
     def _check(self, block: int, count: int) -> None:
         if not 0 <= block <= self.blocks - count:
             raise SyscallError(errno.EINVAL)
 
+    async def _pause(self) -> None:
+        if self.scheduler is None:
+            return
+        for _ in range(self.chance.randrange(4)):
+            strand = self.scheduler.current()
+            self.scheduler.loop.call_soon(strand.resume, strand.ticket)
+            await strand.park(interruptible=False)
+
     async def read(self, block: int, count: int) -> bytes:
         self._check(block, count)
+        await self._pause()
         self.fault("read")
         return b"".join([self.content.get(number, EMPTY) for number in range(block, block + count)])
 
@@ -46,13 +59,17 @@ class SimulatedDisk(BlockDevice):
             piece = bytes(data[index * BLOCK : (index + 1) * BLOCK])
             self.content[block + index] = piece
             self.log.append((block + index, piece))
+        await self._pause()
 
     async def discard(self, block: int, count: int) -> None:
         await self.write(block, bytes(count * BLOCK))
 
     async def sync(self) -> None:
         self.fault("sync")
-        self.log.append(None)
+        # What is written while it is under way need not be covered.
+        covered = len(self.log)
+        await self._pause()
+        self.log.append(covered)
 
     async def close(self) -> None:
         pass
@@ -68,19 +85,19 @@ class History:
         self._blocks = disk.blocks
         self._log = disk.log
         self._durable = dict(before)
-        self._pending: list[tuple[int, bytes]] = []
+        self._pending: list[tuple[int, int, bytes]] = []
         self._position = 0
 
     def advance(self, position: int) -> None:
         """Go on to a later point: ``position`` operations were begun."""
         assert position >= self._position
-        for entry in self._log[self._position : position]:
-            if entry is None:
-                for block, data in self._pending:
+        for index, entry in enumerate(self._log[self._position : position], self._position):
+            if isinstance(entry, int):
+                while self._pending and self._pending[0][0] < entry:
+                    _, block, data = self._pending.pop(0)
                     self._durable[block] = data
-                self._pending.clear()
             else:
-                self._pending.append(entry)
+                self._pending.append((index, *entry))
         self._position = position
 
     @property
@@ -117,6 +134,6 @@ class History:
         pending = list(self._pending)
         if chance is not None:
             chance.shuffle(pending)
-        for block, data in pending:
+        for _, block, data in pending:
             state[block] = choose(block, data, state.get(block, EMPTY))
         return SimulatedDisk(self._blocks, state)

@@ -46,7 +46,7 @@ async def crash_everywhere(seed: int, steps: int, tries: int, every: int = 1) ->
     """Crash after each operation of a workload, in ``tries`` ways; how many disks were looked at."""
     disk, model = await full()
     before = dict(disk.content)
-    happened = await run(disk, seed, steps, model=model)
+    happened = await run(disk, seed, steps, model)
     history = History(disk, before)
     looked = 0
     for position in range(0, len(disk.log) + 1, every):
@@ -79,7 +79,7 @@ async def test_thousands_of_crashes(seed: int) -> None:
 async def test_a_crash_while_it_is_opened() -> None:
     disk, model = await full()
     before = dict(disk.content)
-    happened = await run(disk, 7, 30, model=model)
+    happened = await run(disk, 7, 30, model)
     last = happened.allowed(len(disk.log))
     history = History(disk, before)
     history.advance(len(disk.log))

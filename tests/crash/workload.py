@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.mlsdisk import MlsDisk, TrustedCounter
+from occlum_async.sched.strand import Scheduler
 from tests.crash.simulated import EMPTY, Blocks, SimulatedDisk
 
 KEY = bytes(range(32))
@@ -17,28 +20,37 @@ CACHE = 1 << 20
 
 @dataclass
 class Run:
-    """What happened: ``syncs`` has, for each sync that came back, where its log began and ended, and the state."""
+    """What happened, by positions in the disk's log.
+
+    ``versions`` are the contents after each change, ``begun`` where each change began. ``syncs`` are where one began
+    and ended, and how many changes had come back when it was called.
+    """
 
     disk: SimulatedDisk
-    syncs: list[tuple[int, int, Blocks]] = field(default_factory=list)
+    versions: list[Blocks]
+    begun: list[int] = field(default_factory=lambda: [0])
+    syncs: list[tuple[int, int, int]] = field(default_factory=lambda: [(0, 0, 0)])
 
     def allowed(self, position: int) -> list[Blocks]:
         """The states that may be found when the machine stops after ``position`` operations."""
-        states = [self.syncs[0][2]]
-        for begin, end, state in self.syncs:
-            if end <= position:
-                states = [state]
-            elif begin < position:
-                states.append(state)
-        return states
+        first = max(version for _, end, version in self.syncs if end <= position)
+        if all(begin >= position for begin, end, _ in self.syncs if end > position):
+            # Nothing is under way: it is the state of a sync that has come back, to within what ran beside it.
+            ended = [end for _, end, _ in self.syncs if end <= position]
+            last = max(number for number, begin in enumerate(self.begun) if begin <= max(ended))
+        else:
+            last = max(number for number, begin in enumerate(self.begun) if begin <= position)
+        return self.versions[first : last + 1]
 
 
 def content(chance: random.Random) -> bytes:
     return chance.randbytes(16) * (BLOCK // 16)
 
 
-async def change(disk: MlsDisk, model: Blocks, chance: random.Random) -> bool:
-    """Write or discard something; False when it took a sync to find room."""
+async def change(
+    disk: MlsDisk, model: Blocks, chance: random.Random, sync: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Write or discard something; with a sync before when there is no room else."""
     count = min(chance.choice((1, 1, 1, 2, 5, 17, 40)), disk.blocks)
     # A few blocks are written again and again.
     first = chance.randrange(8) if chance.random() < 0.3 else chance.randrange(disk.blocks - count + 1)
@@ -46,37 +58,44 @@ async def change(disk: MlsDisk, model: Blocks, chance: random.Random) -> bool:
         await disk.discard(first, count)
         for block in range(first, first + count):
             model.pop(block, None)
-        return True
+        return
     pieces = [content(chance) for _ in range(count)]
-    roomy = True
     try:
         await disk.write(first, b"".join(pieces))
     except SyscallError as error:
         assert error.errno == errno.ENOSPC
-        roomy = False
-        await disk.sync()
+        await (sync or disk.sync)()
         await disk.write(first, b"".join(pieces))
     model.update(zip(range(first, first + count), pieces, strict=True))
-    return roomy
 
 
-async def run(
-    disk: SimulatedDisk, seed: int, steps: int, counter: TrustedCounter | None = None, model: Blocks | None = None
-) -> Run:
+async def run(disk: SimulatedDisk, seed: int, steps: int, model: Blocks, counter: TrustedCounter | None = None) -> Run:
     """Open the disk, change and sync it at random, and leave it open as a crash would."""
     chance = random.Random(seed)
-    mls = await MlsDisk.open(disk, KEY, counter=counter, cache=CACHE)
-    model = {} if model is None else dict(model)
-    result = Run(disk, [(0, 0, dict(model))])
+    scheduler = Scheduler(asyncio.get_running_loop())
+    mls = await MlsDisk.open(disk, KEY, counter=counter, cache=CACHE, scheduler=scheduler)
+    result = Run(disk, [dict(model)])
+    disk.scheduler, disk.chance = scheduler, random.Random(seed)
+    syncs: list[asyncio.Task[None]] = []
+
+    async def sync(checkpoint: bool = False) -> None:
+        begin, version = len(disk.log), len(result.versions) - 1
+        await (mls.checkpoint if checkpoint else mls.sync)()
+        result.syncs.append((begin, len(disk.log), version))
+
     for _ in range(steps):
         if chance.random() < 0.25:
-            begin = len(disk.log)
-            await (mls.checkpoint if chance.random() < 0.15 else mls.sync)()
-            result.syncs.append((begin, len(disk.log), dict(model)))
-            continue
-        begin, state = len(disk.log), dict(model)
-        if not await change(mls, model, chance):
-            result.syncs.append((begin, len(disk.log), state))
+            syncs.append(asyncio.create_task(sync(chance.random() < 0.35)))
+            if chance.random() < 0.5:
+                await asyncio.gather(*syncs)
+            else:
+                await asyncio.sleep(0)
+        else:
+            result.begun.append(len(disk.log))
+            version = dict(result.versions[-1])
+            await change(mls, version, chance, sync)
+            result.versions.append(version)
+    await asyncio.gather(*syncs)
     await mls.abandon()
     return result
 

@@ -50,7 +50,7 @@ class Committer:
         self.number = number
         self._io = volume.io
         self._running = False
-        self.clock = 0  # counts changes
+        self.clock = 0  # counts changes that have come back
         self._durable = 0  # the clock of the last commit
         # Called after each commit, when there is time.
         self.after: Callable[[], None] | None = None
@@ -105,11 +105,12 @@ class Committer:
 
     async def _commit(self, checkpoint: bool) -> None:
         writer, volume = self.writer, self.volume
+        # What has come back by now is on its way; what comes back from here on moves the clock.
+        clock = self.clock
         await writer.close_gate()
         try:
             if writer.error:
                 return
-            clock = self.clock
             async with volume.lock():
                 checkpoint = checkpoint or self._wants_checkpoint()
                 if checkpoint:

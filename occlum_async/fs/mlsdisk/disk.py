@@ -159,8 +159,10 @@ class MlsDisk(BlockDevice):
         if not count:
             return
         self.statistics.user_written += count
-        self._committer.clock += 1
-        await self._writer.write(block, memoryview(data))
+        try:
+            await self._writer.write(block, memoryview(data))
+        finally:
+            self._committer.clock += 1
         if self.pressure is not None and count > SMALL:
             self._press()
 
@@ -179,8 +181,10 @@ class MlsDisk(BlockDevice):
         if not count:
             return
         self.statistics.discarded += count
-        self._committer.clock += 1
-        await self._writer.discard(block, count)
+        try:
+            await self._writer.discard(block, count)
+        finally:
+            self._committer.clock += 1
 
     async def sync(self) -> None:
         if self._closed:

@@ -256,7 +256,7 @@ class Writer:
 
     async def close_gate(self) -> None:
         """Let everything that was taken become visible, and let nothing else begin until ``open_gate``."""
-        await self.until(lambda: not self._closed)
+        assert not self._closed, "two commits at a time"
         self.send_stage()
         self._closed = True
         await self.until(lambda: not (self._batches or self._guests))
