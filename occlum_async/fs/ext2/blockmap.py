@@ -87,9 +87,8 @@ class BlockMap:
         if place <= first or place + count > superblock.blocks_count:
             raise self.fs.fault(f"inode {inode.ino} refers to block {place}+{count}, which does not exist")
         end = place + count
-        while place < end:  # a run of many groups, one by one
-            left = superblock.blocks_per_group - (place - first) % superblock.blocks_per_group
-            part = min(left, end - place)
+        while place < end:  # a run may be of several groups
+            part = min(end - place, superblock.blocks_per_group - (place - first) % superblock.blocks_per_group)
             if self.fs.groups.holds_metadata(place, part):
                 raise self.fs.fault(f"inode {inode.ino} refers to block {place}+{part} of the file system's own tables")
             place += part

@@ -35,6 +35,15 @@ class Entry(NamedTuple):
     type: int
 
 
+class Spot(NamedTuple):
+    """The record with the most free room of a block, how much that is, and the most that another one of it has."""
+
+    number: int
+    offset: int
+    room: int
+    others: int
+
+
 class Entries(Ext2Inode):
     """A directory as the sum of its records. Nothing here checks whether a change makes sense."""
 
@@ -43,6 +52,8 @@ class Entries(Ext2Inode):
         self._size = fs.superblock.block_size  # of each block
         self._places = array("I")  # of the blocks, as far as they were looked up
         self._room = array("H")  # the longest record that fits into each block
+        self._spot: Spot | None = None  # where the next name goes
+        self._absent = b""  # the name that was looked for last and not found
 
     # -- blocks -------------------------------------------------------------------------------
 
@@ -108,6 +119,8 @@ class Entries(Ext2Inode):
 
     async def find_entry(self, name: bytes) -> Entry | None:
         """The entry of that name. EIO."""
+        if name == self._absent:
+            return None
         number = 0
         while number < self.blocks:
             buffer = await self.entry_block(number)
@@ -115,6 +128,7 @@ class Entries(Ext2Inode):
             if entry is not None:
                 return entry
             number += 1
+        self._absent = name
         return None
 
     def _find_in(self, buffer: Buffer, name: bytes) -> Entry | None:
@@ -185,16 +199,21 @@ class Entries(Ext2Inode):
     async def add_entry(self, name: bytes, ino: int, mode: int) -> None:
         """Enter a name that is not there. ENOSPC, EIO."""
         needed = _record_size(len(name))
-        number = await self._block_with_room(needed)
-        buffer = await self.entry_block(number) if number < self.blocks else await self._grow()
-        data = buffer.data
-        for offset, length, used in self._spans(buffer):
-            if length - used >= needed:
-                if used:
-                    struct.pack_into("<H", data, offset + 4, used)
-                self._put(buffer, offset + used, length - used, name, ino, mode)
-                break
-        self._room[number] = max(length - used for _, length, used in self._spans(buffer))
+        spot = self._spot
+        if spot is None or spot.room < needed:
+            spot = await self._find_spot(needed)
+        buffer = await self.entry_block(spot.number)
+        self._spot = None
+        self._absent = b""
+        present, length, name_length, _ = _ENTRY.unpack_from(buffer.data, spot.offset)
+        used = _record_size(name_length) if present else 0
+        if used:
+            struct.pack_into("<H", buffer.data, spot.offset + 4, used)
+        self._put(buffer, spot.offset + used, length - used, name, ino, mode)
+        left = length - used - needed
+        self._room[spot.number] = max(left, spot.others)
+        if left >= spot.others:
+            self._spot = Spot(spot.number, spot.offset + used, left, spot.others)
         self._changed(buffer)
 
     def _put(self, buffer: Buffer, offset: int, length: int, name: bytes, ino: int, mode: int) -> None:
@@ -204,26 +223,34 @@ class Entries(Ext2Inode):
     def _type(self, mode: int) -> int:
         return layout.ENTRY_TYPE[mode >> 12] if self.fs.superblock.filetype else 0
 
-    def _spans(self, buffer: Buffer) -> Iterator[tuple[int, int, int]]:
-        """Offset of each record, its length, and how much of it is used."""
+    async def _find_spot(self, needed: int) -> Spot:
+        """Where a record of ``needed`` bytes fits: in the first block that has room, or in a new one. ENOSPC, EIO."""
+        for number in range(self.blocks):
+            known = number < len(self._room) and self._room[number] != _UNKNOWN
+            if known and self._room[number] < needed:
+                continue
+            spot = self._measure(number, await self.entry_block(number))
+            self._room[number] = spot.room
+            if spot.room >= needed:
+                return spot
+        await self._grow()
+        return Spot(self.blocks - 1, 0, self._size, 0)
+
+    def _measure(self, number: int, buffer: Buffer) -> Spot:
         data, size = buffer.data, self._size
+        place, room, others = 0, 0, 0
         offset = 0
         while offset < size:
             ino, length, name_length, _ = _ENTRY.unpack_from(data, offset)
-            yield offset, length, _record_size(name_length) if ino else 0
+            free = length - (HEAD + name_length + 3 & ~3) if ino else length
+            if free > room:
+                place, room, others = offset, free, room
+            elif free > others:
+                others = free
             offset += length
+        return Spot(number, place, room, others)
 
-    async def _block_with_room(self, needed: int) -> int:
-        """The first block that a record of ``needed`` bytes fits into; the number of blocks if none has room. EIO."""
-        for number in range(self.blocks):
-            if number >= len(self._room) or self._room[number] == _UNKNOWN:
-                buffer = await self.entry_block(number)
-                self._room[number] = max(length - used for _, length, used in self._spans(buffer))
-            if self._room[number] >= needed:
-                return number
-        return self.blocks
-
-    async def _grow(self) -> Buffer:
+    async def _grow(self) -> None:
         """One more block, with one empty record. ENOSPC, EIO."""
         fs = self.fs
         number = self.blocks
@@ -238,7 +265,6 @@ class Entries(Ext2Inode):
         self.size += self._size
         self._places.append(place)
         self._room.append(self._size)
-        return buffer
 
     def remove_entry(self, entry: Entry) -> None:
         """Take a name out: the record before it in the block takes its room."""
@@ -249,7 +275,10 @@ class Entries(Ext2Inode):
         else:
             before = struct.unpack_from("<H", data, entry.previous + 4)[0]
             struct.pack_into("<H", data, entry.previous + 4, before + length)
-        self._room[self._places.index(entry.buffer.block)] = _UNKNOWN
+        number = self._places.index(entry.buffer.block)
+        self._room[number] = _UNKNOWN
+        if self._spot is not None and self._spot.number == number:
+            self._spot = None
         self._changed(entry.buffer)
 
     def replace_entry(self, entry: Entry, ino: int, mode: int) -> None:

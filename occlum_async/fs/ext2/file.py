@@ -65,12 +65,11 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
     async def reserve_pages(self, index: int, count: int) -> None:
         fs = self.fs
         fs.check_writable()
-        privileged = fs.privileged()
         first, end = index * self.ratio, (index + count) * self.ratio
         if end > fs.map.limit + self.ratio:
             raise SyscallError(errno.EFBIG)
         end = min(end, fs.map.limit)
-        if self.promises.blocks.issuperset(range(first, end)):
+        if await self._has_room(first, end):
             return
         async with fs.gate, self.lock.hold(fs.scheduler):
             blocks: list[int] = []
@@ -84,7 +83,21 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
                     indirect.update(await fs.map.missing(self, block))
                 block += length
             if blocks:
-                await self.promises.make(blocks, indirect, privileged)
+                await self.promises.make(blocks, indirect, fs.privileged())
+
+    async def _has_room(self, first: int, end: int) -> bool:
+        """Whether every block has a place or the promise of one."""
+        promised = self.promises.blocks
+        block = first
+        while block < end:
+            if block in promised:
+                block += 1
+                continue
+            place, length = await self.fs.map.find(self, block, end - block)
+            if not place:
+                return False
+            block += length
+        return True
 
     async def write_pages(self, index: int, data: Data) -> None:
         await self.write_runs([(index, data)])

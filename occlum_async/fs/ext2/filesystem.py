@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COMMIT_INTERVAL = 5.0  # seconds until a change is durable that nobody asks for, as in ext3 and ext4
+FAULTS_LOGGED = 50
 _SECOND = 1_000_000_000
 _FORMATS = frozenset(format << 12 for format in layout.ENTRY_TYPE)
 
@@ -76,6 +77,7 @@ class Ext2(FileSystem):
         self._interval: float | None = None
         self._inodes: WeakValueDictionary[int, Ext2Inode] = WeakValueDictionary()
         self._overhead = 0
+        self._faults = 0
         self._stored = b""  # the superblock, as it was written last
         self._clean = bool(superblock.state & layout.STATE_VALID)
         self.groups: Groups
@@ -306,7 +308,11 @@ class Ext2(FileSystem):
 
     def fault(self, what: str) -> SyscallError:
         """Damage was found: note it on the disk, for e2fsck(8) to look, and do what the superblock says. EIO."""
-        log.error("%s is damaged: %s", self.label, what)
+        self._faults += 1
+        if self._faults <= FAULTS_LOGGED:
+            log.error("%s is damaged: %s", self.label, what)
+        elif self._faults == FAULTS_LOGGED + 1:
+            log.error("%s has more damage, which is not reported any more", self.label)
         self.superblock.state |= layout.STATE_ERROR
         if self.superblock.errors in (layout.ERRORS_READ_ONLY, layout.ERRORS_PANIC) and self.writable:
             log.error("%s is read-only from now on", self.label)

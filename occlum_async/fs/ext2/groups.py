@@ -33,6 +33,8 @@ class Groups:
         self.free_inodes = array("H")
         self.directories = array("H")
         self.flags = array("H")
+        # The first block of each group behind all of its bookkeeping; its end if that is not in one piece.
+        self._data = array("I")
         self.damaged: set[int] = set()
         self._dirty: set[int] = set()
 
@@ -66,6 +68,19 @@ class Groups:
             )
             if not counts or self.directories[group] > superblock.inodes_per_group:
                 raise BadSuperblock(f"the descriptor of group {group} is damaged: its counts are too large")
+            self._data.append(self._first_data_block(group))
+
+    def _first_data_block(self, group: int) -> int:
+        superblock = self.fs.superblock
+        begin = superblock.first_data_block + group * superblock.blocks_per_group
+        end = begin + self.size(group)
+        parts = (
+            begin + superblock.descriptor_blocks * layout.has_backup(group, superblock.sparse),
+            self.block_bitmap[group],
+            self.inode_bitmap[group],
+            self.inode_table[group] + superblock.table_blocks - 1,
+        )
+        return max(parts) + 1 if all(begin <= part < end for part in parts) else end
 
     def size(self, group: int) -> int:
         """How many blocks ``group`` has; the last one may have fewer than the others."""
@@ -81,6 +96,8 @@ class Groups:
         """Whether a run of blocks, within one group, touches what the group's own bookkeeping lives in."""
         superblock = self.fs.superblock
         group = (start - superblock.first_data_block) // superblock.blocks_per_group
+        if start >= self._data[group]:
+            return False
         end = start + count
         begin = superblock.first_data_block + group * superblock.blocks_per_group
         if layout.has_backup(group, superblock.sparse) and start <= begin + superblock.descriptor_blocks:

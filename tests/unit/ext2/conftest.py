@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from occlum_async.abi.errors import SyscallError
+from occlum_async.fs.attributes import get_xattr, set_xattr
 from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.block.memory import MemoryDevice
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.ext2 import Ext2, mkfs
 from occlum_async.fs.mount import MountNamespace
+from occlum_async.fs.namei import resolve
 from occlum_async.sched.strand import Scheduler
 
 from ..overlay.tree import InsideTree
@@ -69,13 +71,23 @@ def loop_mount(image: Path, where: Path, options: str = "loop") -> Iterator[Path
         run("umount", str(where))
 
 
+class Tree(InsideTree):
+    """Extended attributes by the VFS's rules."""
+
+    async def setxattr(self, path: bytes, name: bytes, value: bytes) -> None:
+        await set_xattr(self, await resolve(self, path, None, 0), name, value, 0)
+
+    async def getxattr(self, path: bytes, name: bytes) -> bytes:
+        return await get_xattr(self, await resolve(self, path, None, 0), name)
+
+
 class Mounted:
     """A mounted disk and what a test does with it."""
 
     def __init__(self, fs: Ext2, scheduler: Scheduler) -> None:
         self.fs = fs
         self.scheduler = scheduler
-        self.tree = InsideTree(MountNamespace(fs), scheduler)
+        self.tree = Tree(MountNamespace(fs), scheduler)
         self.tree.cold = True
 
     @property

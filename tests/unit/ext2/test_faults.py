@@ -60,7 +60,10 @@ async def work_on(disk: Disk) -> None:
         return
     mounted = Mounted(fs, scheduler)
     for step in WORK:
-        await mounted.tree.do(*step)
+        try:
+            await mounted.tree.do(*step)
+        except AssertionError:
+            assert step[0] == "listdir"  # a damaged directory may name something twice
         # An orphan may have been given up meanwhile.
         await asyncio.sleep(0)
     for last in (fs.statfs, fs.sync, fs.unmount):
