@@ -9,6 +9,7 @@ import struct
 
 from ..abi.errors import SyscallError
 from ..abi.marshal import Fd, Int, Path, Pointer, Size, UInt
+from ..abi.socket import FIOSETOWN, SIOCSPGRP
 from ..abi.user import UserPointer
 from ..fs import locks, memfd
 from ..fs.credentials import CAP_SYS_RESOURCE
@@ -20,6 +21,7 @@ from ..fs.permissions import owns
 from ..fs.regular import PathFile, RegularFile
 from ..io.file import File
 from ..io.pipe import PipeFile
+from ..io.sockets.socket import Socket
 from ..process.thread import Thread
 from .at import start_of
 from .ownersignals import set_async, set_owner
@@ -311,6 +313,9 @@ async def ioctl(thread: Thread, fd: Fd, command: UInt, argument: Pointer) -> int
         on = bool(struct.unpack("<i", argument.read(4))[0])
         set_async(thread, file, on)
         file.flags = file.flags | os.O_ASYNC if on else file.flags & ~os.O_ASYNC
+    elif command in (FIOSETOWN, SIOCSPGRP) and isinstance(file, Socket):
+        number = struct.unpack("<i", argument.read(4))[0]
+        set_owner(thread, file, 2 if number < 0 else 1, abs(number))
     elif command == FIOQSIZE and isinstance(file, RegularFile):
         argument.write(struct.pack("<q", await file.end()))
     else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import logging
 import os
 import socket
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ...abi.errors import SyscallError
-from ...abi.socket import AF_INET, AF_INET6, AF_NETLINK, SOCKADDR_IN, SOCKADDR_IN6, family_of
+from ...abi.socket import AF_INET, AF_INET6, AF_NETLINK, SIOCATMARK, SOCKADDR_IN, SOCKADDR_IN6, family_of
 from .calls import HostCalls
 
 log = logging.getLogger(__name__)
@@ -128,6 +129,10 @@ def _receive_now(fd: int, room: int) -> bytes:
     return buffer.raw[: min(count, room)]
 
 
+def _at_mark(fd: int) -> bool:
+    return any(fcntl.ioctl(fd, SIOCATMARK, bytes(4)))
+
+
 def valid_address(address: bytes) -> bool:
     """Whether ``address`` is an IPv4 or IPv6 ``struct sockaddr`` of the right length."""
     if len(address) < 2:
@@ -214,6 +219,18 @@ class HostNetwork(ABC):
         self.calls.check_count("sendto", count, len(data))
         self.counters.bytes_out += count
         return count
+
+    def at_mark(self, fd: int) -> bool:
+        """Whether the next byte to be received is the urgent one."""
+        return self.calls.call("ioctl", _at_mark, fd)
+
+    def receive_now(self, fd: int, size: int) -> bytes:
+        """What has come, at most ``size`` bytes; EAGAIN when nothing has."""
+        data = self.calls.call("recv", _receive_now, fd, size)
+        self.calls.check_count("recv", len(data), size)
+        self.counters.bytes_in += len(data)
+        self.counters.copies += len(data)
+        return data
 
     def ask_routes(self, request: bytes) -> Iterator[bytes]:
         """Put a question to rtnetlink(7); the datagrams of the answer, which the host has ready at once."""

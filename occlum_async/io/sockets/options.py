@@ -154,13 +154,13 @@ class SocketOptions:
             for other in TIMESTAMPS:
                 self.options.pop((s.SOL_SOCKET, other), None)
         self.options[s.SOL_SOCKET, name] = number
-        self.option_set(s.SOL_SOCKET, name)
         if name == s.SO_PASSCRED:
             self.pass_credentials = bool(number)
         elif name == s.SO_OOBINLINE:
             self.inline_urgent = bool(number)
         elif name in TIMESTAMPS:
             self.stamps = bool(number)
+        self.option_set(s.SOL_SOCKET, name)
 
     def _set_send_limit(self, value: bytes) -> None:
         wanted = min(integer(value) & 0xFFFFFFFF, BUFFER_DEFAULT)

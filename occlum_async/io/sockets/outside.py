@@ -72,6 +72,10 @@ class Outside:
         """Whether connections outside can have this algorithm of congestion control."""
         return False
 
+    async def poll(self, fd: int, events: int) -> int:
+        """Wait for events at a descriptor of the host's."""
+        raise SyscallError(errno.EBADF)
+
     async def drain(self) -> None:
         """The LibOS ends: let what was sent get out first, for a moment."""
 

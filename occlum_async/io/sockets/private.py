@@ -61,6 +61,9 @@ class WithWires(Outside):
             return b""
         return wire.ask(level, name)
 
+    async def poll(self, fd: int, events: int) -> int:
+        return await self.boundary.poll(fd, events)
+
     async def drain(self) -> None:
         deadline = self.stack.scheduler.loop.time() + DRAIN
         while self._busy() and self.stack.scheduler.loop.time() < deadline:

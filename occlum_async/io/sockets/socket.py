@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...abi.errors import Interrupted, SyscallError
 from ...abi.socket import (
     FIOGETOWN,
-    FIOSETOWN,
     INT,
     MSG_DONTWAIT,
     SHUT_BOTH,
@@ -20,7 +19,6 @@ from ...abi.socket import (
     SIOCGSTAMP,
     SIOCINQ,
     SIOCOUTQ,
-    SIOCSPGRP,
     ControlMessage,
 )
 from ...abi.stat import S_IFSOCK, Stat
@@ -162,9 +160,6 @@ class Socket(SocketOptions, File):
         elif command in (FIOGETOWN, SIOCGPGRP):
             kind, number = self.owner
             argument.pack(INT, -number if kind == 2 else number)
-        elif command in (FIOSETOWN, SIOCSPGRP):
-            (number,) = argument.unpack(INT)
-            self.owner = (2, -number) if number < 0 else (1, number)
         elif command == SIOCGSTAMP:
             raise SyscallError(errno.ENOENT)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...abi.errors import SyscallError
@@ -13,9 +14,11 @@ from ...abi.socket import (
     SHUT_BOTH,
     SHUT_RECEIVE,
     SHUT_SEND,
+    SIOCATMARK,
     SOCK_STREAM,
     InetAddress,
 )
+from ...abi.user import UserPointer
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from .memory import PRESSED
 from .ports import PortTable
@@ -23,6 +26,7 @@ from .socket import Ancillary, Received
 from .stamps import stamp_messages
 from .stream import WRITABLE, ByteStream, Gathered
 from .tcpoptions import CLOSE, LISTEN, TcpOptions
+from .urgent import UrgentQueue
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
@@ -75,6 +79,9 @@ class TcpSocket(TcpOptions, ByteStream):
     def __init__(self, stack: NetworkStack, family: int) -> None:
         super().__init__(stack, family, IPPROTO_TCP)
         self.send_limit, self.receive_limit = SEND_INITIAL, RECEIVE_DEFAULT
+        # Whether the program has shown interest in urgent data: the queue tells of those who wait for it.
+        self.wants_urgent = False
+        self.waiters = UrgentQueue(self.want_urgent)
         # A connect that was not waited for: the next connect tells how it ended.
         self.connecting = False
         self.pending: Attempt | None = None
@@ -238,6 +245,7 @@ class TcpSocket(TcpOptions, ByteStream):
         child.send_limit, child.receive_limit = self.send_limit, self.receive_limit
         child.linger, child.low_water = self.linger, self.low_water
         child.inline_urgent, child.stamps = self.inline_urgent, self.stamps
+        child.wants_urgent = self.inline_urgent
         child.name, child.destination = local, remote
         if child.send_limit == SEND_INITIAL:
             child.send_limit = SEND_GROWN
@@ -349,6 +357,31 @@ class TcpSocket(TcpOptions, ByteStream):
             await self._wait_connected()
         return await super().receive(size, flags)
 
+    def want_urgent(self) -> None:
+        """The program is interested in urgent data: of interest to the end of a connection that is the host's."""
+        if not self.wants_urgent:
+            self.wants_urgent = True
+            if self.peer is not None:
+                self.peer.peer_wants_urgent()
+
+    def peer_wants_urgent(self) -> None:
+        """The peer must be told of urgent data from now on."""
+
+    def _receive_urgent(self, flags: int) -> Received:
+        self.want_urgent()
+        return super()._receive_urgent(flags)
+
+    def unread(self) -> int:
+        if self.urgent is None or self.inline_urgent:
+            return super().unread()
+        before = itertools.takewhile(lambda chunk: chunk is not self.urgent, self.inbox)
+        return sum(len(chunk.data) for chunk in before)  # up to the mark, where a read stops
+
+    async def ioctl(self, thread: object, command: int, argument: UserPointer) -> int:
+        if command == SIOCATMARK:
+            self.want_urgent()
+        return await super().ioctl(thread, command, argument)
+
     def finish(self, gathered: Gathered, flags: int) -> Received:
         received = super().finish(gathered, flags)
         if self.stamps and gathered.stamp:
@@ -382,6 +415,8 @@ class TcpSocket(TcpOptions, ByteStream):
         return (len(self.backlog), self.backlog_limit) if self.accepting() else (0, 0)
 
     def option_set(self, level: int, name: int) -> None:
+        if self.inline_urgent:
+            self.want_urgent()
         if self.peer is not None and self.connected:
             self.peer.peer_option_set(level, name)
         else:

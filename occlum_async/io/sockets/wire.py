@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.socket import MSG_OOB, SHUT_BOTH, SHUT_SEND, SOL_IP, SOL_IPV6, SOL_TCP, InetAddress
+from ...abi.socket import INT, MSG_OOB, SHUT_BOTH, SHUT_SEND, SOL_IP, SOL_IPV6, SOL_TCP, InetAddress
 from ..boundary.network import MSG_ZEROCOPY, PIECES_MAX, SEND_MAX, HostNetwork, Pending, Piece, reset_on_close
 from .hostoptions import pass_option, passes
 from .ipoptions import IP_MTU, IPV6_MTU
@@ -25,6 +25,7 @@ from .memory import PRESSED
 from .ports import is_loopback
 from .tcp import CLOSE_WAIT, ESTABLISHED, TcpSocket
 from .tcpoptions import CLOSE
+from .urgent import MarkedReceive
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,6 +59,8 @@ class Wire(TcpSocket):
         self._receiving: Pending | None = None
         self._sending: Pending | None = None
         self._deferred = False
+        # Whether urgent data comes in line from the host, at its mark.
+        self._marked = False
         # TCP_CORK, or MSG_MORE with what was sent last: short pieces wait for more, but not for ever.
         self._corked = False
         self._more = False
@@ -94,8 +97,31 @@ class Wire(TcpSocket):
     # -- from the host -------------------------------------------------------------
 
     def _receive(self) -> None:
-        if self._receiving is None and not self._leaving and not self.shut & SHUT_SEND:
+        if self._receiving is not None or self._leaving or self.shut & SHUT_SEND:
+            return
+        inside = self.peer
+        if inside is None or not inside.wants_urgent:
             self._receiving = self.network.receive(self.fd, self._received)
+            return
+        if not self._marked:
+            self._marked = True
+            self.network.set_option(self.fd, s.SOL_SOCKET, s.SO_OOBINLINE, INT.pack(1))
+        self._receiving = MarkedReceive(
+            self.scheduler, self.network, self.stack.outside.poll, self.fd, self._received_marked
+        )
+
+    def peer_wants_urgent(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()  # and begun again, with the mark
+
+    def _received_marked(self, data: bytes, error: int, urgent: bool) -> None:
+        inside = self.peer
+        if urgent and data and inside is not None and not inside.closed and not self._leaving:
+            self._push_urgent(inside, data[:1], None)
+            data = data[1:]
+            if not data:
+                return
+        self._received(data, error)
 
     def _received(self, data: bytes, error: int) -> None:
         if data:

@@ -15,9 +15,11 @@ import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
 from occlum_async.abi.socket import SHUT_RECEIVE, SHUT_SEND, ControlMessage, InetAddress
+from occlum_async.abi.user import PythonPointer
 from occlum_async.io.sockets import ipoptions as ip
 from occlum_async.io.sockets.policy import FROM, IN, OUT, Policy, Rule
 from occlum_async.io.sockets.socket import Ancillary
+from occlum_async.io.sockets.tcp import TcpSocket
 from occlum_async.io.sockets.wire import HIGH, Wire
 
 from .outside import (
@@ -717,3 +719,103 @@ async def test_lo_leads_nowhere_else(world: World) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
         assert caught.value.errno == error
     sock.close()
+
+
+async def urgent_peer(world: World, listener: TcpSocket) -> tuple[socket.socket, TcpSocket]:
+    peer = client(port_of(listener))
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock = await within(listener.accept())
+    return peer, sock
+
+
+async def at_mark(sock: TcpSocket) -> bool:
+    answer = bytearray(4)
+    await sock.ioctl(None, 0x8905, PythonPointer(answer))
+    return any(answer)
+
+
+async def test_urgent_byte_from_outside(world: World) -> None:
+    """The byte is told of, can be read by itself, and its mark stays where it was in the stream."""
+    world.host()
+    listener = world.listener()
+    peer, sock = await urgent_peer(world, listener)
+    assert not await at_mark(sock)  # whoever asks for the mark is interested
+    await asyncio.sleep(0.01)
+    for _ in range(5):
+        peer.sendall(b"before")
+        peer.send(b"in!", socket.MSG_OOB)
+        peer.sendall(b"after")
+        await world.settle(lambda: sock.has_urgent and sum(len(chunk.data) for chunk in sock.inbox) == 14)
+        assert sock.poll() & select.POLLPRI
+        assert (await within(sock.receive(10, socket.MSG_OOB))).data == b"!"
+        await fails(errno.EINVAL, sock.receive(10, socket.MSG_OOB))
+        assert await within(sock.read(100)) == b"beforein"
+        assert await at_mark(sock)
+        assert await within(sock.read(100)) == b"after"
+        assert not await at_mark(sock)
+    peer.close()
+    assert await within(sock.read(100)) == b""
+    sock.close()
+    listener.close()
+
+
+async def test_urgent_byte_in_line(world: World) -> None:
+    world.host()
+    listener = world.listener()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, struct.pack("<i", 1))
+    peer, sock = await urgent_peer(world, listener)
+    peer.sendall(b"one")
+    peer.send(b"!", socket.MSG_OOB)
+    peer.sendall(b"two")
+    peer.close()
+    assert await within(sock.read(100)) == b"one"
+    assert await at_mark(sock)
+    assert await read_all(sock) == b"!two"
+    sock.close()
+    listener.close()
+
+
+async def test_urgent_bytes_in_bulk(world: World) -> None:
+    """Among many other bytes, in both directions at once, none is lost and none comes twice."""
+    world.host()
+    listener = world.listener()
+    peer, sock = await urgent_peer(world, listener)
+    blob = os.urandom(3 << 20)
+
+    def send() -> None:
+        view = memoryview(blob)
+        while view:
+            peer.sendall(view[:50_000])
+            peer.send(b"!", socket.MSG_OOB)
+            view = view[50_000:]
+        peer.shutdown(socket.SHUT_WR)
+
+    def drain() -> bytes:
+        got = b""
+        while piece := peer.recv(1 << 18):
+            got += piece
+        return got
+
+    assert not await at_mark(sock)
+    sending = asyncio.ensure_future(blocking(send))
+    received, _ = await asyncio.gather(read_all(sock), write_all(sock, blob))
+    await sending
+    # A later urgent byte turns an earlier one that was not read yet into an ordinary one.
+    assert received.replace(b"!", b"") == blob.replace(b"!", b"")
+    sock.close()
+    assert await blocking(drain) == blob
+    peer.close()
+    listener.close()
+
+
+async def test_nobody_wants_the_urgent_byte(world: World) -> None:
+    world.host()
+    listener = world.listener()
+    peer, sock = await urgent_peer(world, listener)
+    peer.sendall(b"be")
+    peer.send(b"!", socket.MSG_OOB)
+    peer.sendall(b"fore")
+    peer.close()
+    assert await read_all(sock) == b"before"
+    sock.close()
+    listener.close()
