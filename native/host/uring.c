@@ -62,8 +62,11 @@ struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, 
     ring->aside_limit = *ring->ring.cq.kring_entries;
     ring->aside = calloc(ring->aside_limit, sizeof *ring->aside);
     ring->limits = calloc(*ring->ring.sq.kring_entries, sizeof *ring->limits);
-    if (ring->aside && ring->limits)
+    if (ring->aside && ring->limits) {
+        /* A tenth less for each entry into the kernel; a thread has room for 16, and others do without. */
+        io_uring_register_ring_fd(&ring->ring);
         return ring;
+    }
     uring_close(ring);
     *error = ENOMEM;
     return NULL;
