@@ -6,9 +6,7 @@ All of it runs twice: pinned to one core, and unpinned, because a wake-up across
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import statistics
 import subprocess
@@ -19,8 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import report
 
 from occlum_async.libos import Bind, LibOS
 
@@ -118,8 +115,8 @@ async def medians(
     repeat: int, native: Callable[[], Awaitable[float]], inside: Callable[[], Awaitable[float]]
 ) -> tuple[float, float]:
     """The medians of both, measured in turn."""
-    pairs = [(await native(), await inside()) for _ in range(repeat)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+    samples = await report.in_turn(repeat, {"native": native, "inside": inside})
+    return statistics.median(samples["native"]), statistics.median(samples["inside"])
 
 
 async def measure(pinned: bool, repeat: int, scale: float) -> list[Figure]:
@@ -177,63 +174,35 @@ async def measure_sleepers() -> Figure:
     return Figure(f"{SLEEPERS} sleepers, PSS in all", False, None, total, 150e6, "bytes")
 
 
-def human(value: float | None, unit: str) -> str:
-    """A figure with the unit that fits it."""
-    if value is None:
-        return ""
-    if unit == "bytes":
-        return f"{value / 1e6:.0f} MB"
-    for limit, name in ((1e3, "ns"), (1e6, "us"), (1e9, "ms")):
-        if value < limit:
-            return f"{value / (limit / 1e3):.3g} {name}"
-    return f"{value / 1e9:.3g} s"
-
-
 def show(figures: list[Figure]) -> None:
     """The table: medians, the ratio, and whether the target is met."""
-    table = Table(title="Occlum Async: native and LibOS, medians", title_justify="left")
-    for heading in ("operation", "cores", "native", "LibOS", "ratio", "target", ""):
-        table.add_column(heading, justify="left" if heading in ("operation", "cores") else "right")
-    for figure in figures:
-        ratio = f"{figure.inside / figure.native:.1f}" if figure.native else ""
-        verdict = "" if figure.target is None else "[green]met" if figure.inside <= figure.target else "[red]missed"
-        table.add_row(
-            figure.title, "one" if figure.pinned else "all", human(figure.native, figure.unit),
-            human(figure.inside, figure.unit), ratio, human(figure.target, figure.unit), verdict,
-        )  # fmt: skip
-    Console(width=110).print(table)
+    rows = [
+        [
+            figure.title, "one" if figure.pinned else "all", report.human(figure.native, figure.unit),
+            report.human(figure.inside, figure.unit), f"{figure.inside / figure.native:.1f}" if figure.native else "",
+            report.human(figure.target, figure.unit),
+            report.verdict(None if figure.target is None else figure.inside <= figure.target),
+        ]
+        for figure in figures
+    ]  # fmt: skip
+    headings = ("operation", "cores", "native", "LibOS", "ratio", "target", "")
+    report.show("Occlum Async: native and LibOS, medians", headings, rows, words=2)
 
 
-def plot(figures: list[Figure], path: str) -> None:
-    """Native against LibOS on a logarithmic axis, as SVG. Needs matplotlib (the extra ``bench``)."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install 'occlum-async[bench]'") from None
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
+def panel(figures: list[Figure]) -> report.Panel:
+    """Native against LibOS on a logarithmic axis."""
     timed = [figure for figure in figures if figure.native]
-    _, axes = pyplot.subplots(figsize=(9, 0.32 * len(timed) + 1.2))
-    rows = range(len(timed))
-    axes.barh([row + 0.2 for row in rows], [(f.native or 0) / 1e3 for f in timed], 0.38, label="native")
-    axes.barh([row - 0.2 for row in rows], [f.inside / 1e3 for f in timed], 0.38, label="LibOS")
-    axes.set_yticks(list(rows), [f"{f.title} ({'one core' if f.pinned else 'all cores'})" for f in timed])
-    axes.set_xscale("log")
-    axes.set_xlabel("microseconds")
-    axes.invert_yaxis()
-    axes.legend()
-    pyplot.tight_layout()
-    pyplot.savefig(path)
+    labels = [f"{figure.title} ({'one core' if figure.pinned else 'all cores'})" for figure in timed]
+    series = {
+        "native": [(figure.native or 0) / 1e3 for figure in timed],
+        "LibOS": [figure.inside / 1e3 for figure in timed],
+    }
+    return report.Panel("native and LibOS", "microseconds", labels, series, logarithmic=True)
 
 
 def main() -> None:
     """Measure, and tell."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: for a look, not for a report")
-    parser.add_argument("--json", metavar="FILE", help="write the figures for machines")
-    parser.add_argument("--plot", metavar="FILE", help="write an SVG")
-    options = parser.parse_args()
+    options = report.options(__doc__).parse_args()
     repeat, scale = (3, 0.2) if options.quick else (7, 1.0)
     build()
     cores = os.sched_getaffinity(0)
@@ -244,9 +213,9 @@ def main() -> None:
     figures.append(asyncio.run(measure_sleepers()))
     show(figures)
     if options.json:
-        Path(options.json).write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+        report.write_json(options.json, [asdict(figure) for figure in figures])
     if options.plot:
-        plot(figures, options.plot)
+        report.plot(options.plot, [panel(figures)])
 
 
 if __name__ == "__main__":

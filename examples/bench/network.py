@@ -1,0 +1,268 @@
+"""What the benchmarks of the network share: a server that runs natively and behind each boundary, and the report.
+
+The clients always run natively: they are the outside that the server is reached from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import statistics
+import time
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import report
+
+from occlum_async.libos import LibOS
+
+KINDS = NATIVE, OCALL, URING = ("native", "ocall", "uring")
+PATIENCE = 30.0  # seconds until a server must listen
+SGX_EXIT = 8000  # cycles
+_LISTEN = 10  # a socket's state
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a server runs: natively, or behind a boundary whose exits cost ``exit_cost`` cycles."""
+
+    kind: str
+    exit_cost: int = 0
+
+
+BASE = (Variant(NATIVE), Variant(OCALL), Variant(URING))
+COSTLY = (Variant(OCALL, SGX_EXIT), Variant(URING, SGX_EXIT))
+
+
+class Server:
+    """A server that listens on ``port`` of the host. Figures are since it was started."""
+
+    def __init__(self, port: int, pids: Callable[[], list[int]], libos: LibOS | None) -> None:
+        self.port = port
+        self._pids = pids
+        self._libos = libos
+
+    def exits(self) -> int:
+        """Exits of the kernel that it runs in; 0 natively."""
+        return 0 if self._libos is None else int(self._libos.stats()["boundary"]["exits"])
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it, and the kernel that it runs in, have taken."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        total = 0.0 if self._libos is None else time.process_time()
+        for pid in self._pids():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / ticks
+        return total
+
+
+def _listens(port: int) -> bool:
+    tables = (Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text())
+    rows = (line.split() for table in tables for line in table.splitlines()[1:])
+    return any(int(row[3], 16) == _LISTEN and int(row[1].rpartition(":")[2], 16) == port for row in rows)
+
+
+async def _until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what}: nobody listens after {PATIENCE:g} seconds")
+        await asyncio.sleep(0.01)
+
+
+def _family(pid: int) -> list[int]:
+    """``pid`` and its descendants."""
+    found = [pid]
+    for one in found:
+        with contextlib.suppress(OSError):
+            found += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+    return found
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    variant: Variant, argv: Callable[[int], Sequence[str]], files: Callable[[int], Mapping[str, bytes]] = lambda _: {}
+) -> AsyncIterator[Server]:
+    """Run ``argv(port)``, natively or inside, beside the ``files(port)``, which inside lie in memory."""
+    port = free_port()
+    if variant.kind == NATIVE:
+        for path, data in files(port).items():
+            Path(path).write_bytes(data)
+        process = await asyncio.create_subprocess_exec(*argv(port), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+        try:
+            await _until(lambda: _listens(port) or process.returncode is not None, argv(port)[0])
+            yield Server(port, lambda: _family(process.pid), None)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await process.wait()
+        return
+    before = set(_family(os.getpid()))
+    publish = [f"127.0.0.1:0:{port}"]
+    async with LibOS(boundary=variant.kind, exit_cost=variant.exit_cost, publish=publish) as libos:
+        for path, data in files(port).items():
+            await libos.fs.mkdir(os.path.dirname(path), parents=True, exist_ok=True)
+            await libos.fs.write_bytes(path, data)
+        await libos.spawn(*argv(port), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+        table = libos.kernel.network.table
+        await _until(lambda: (port, _LISTEN) in _states(table), argv(port)[0])
+        yield Server(libos.published[0][0], lambda: [pid for pid in _family(os.getpid()) if pid not in before], libos)
+
+
+def _states(table: Callable[[int, int], list[dict[str, Any]]]) -> set[tuple[int, int]]:
+    """The ports and states of all TCP sockets inside."""
+    rows = table(socket.AF_INET, socket.SOCK_STREAM) + table(socket.AF_INET6, socket.SOCK_STREAM)
+    return {(row["local"][1], row["state"]) for row in rows}
+
+
+def free_port() -> int:
+    """A port that nobody has just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def client(*argv: str) -> str:
+    """Run a client natively; what it printed."""
+    process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    output, errors = await process.communicate()
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(argv)}: {errors.decode(errors='replace').strip() or output.decode()}")
+    return output.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement: the figure, and how many exits it took for each unit of work."""
+
+    value: float
+    exits: float = 0.0
+
+
+async def counted(server: Server, measure: Callable[[], Any], work: Callable[[float], float]) -> Sample:
+    """Measure once; ``work(value)`` is how many units of work that was."""
+    before = server.exits()
+    value = await measure()
+    return Sample(value, (server.exits() - before) / work(value))
+
+
+async def compare(
+    costly: bool, repeat: int, measure: Callable[[Variant], Awaitable[Sample]]
+) -> dict[str, list[Sample]]:
+    """Measure natively and behind both boundaries, in turn; ``costly``: with exits as expensive as an enclave's."""
+    variants = (BASE[0], *COSTLY) if costly else BASE
+    return await report.in_turn(repeat, {variant.kind: partial(measure, variant) for variant in variants})
+
+
+def named(group: str, costly: bool) -> str:
+    """A group of lines, and what its exits cost."""
+    return f"{group}, exits of {SGX_EXIT} cycles" if costly else group
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of a report. ``ratio`` and ``least`` are targets: of native's figure, or absolute, for the io_uring."""
+
+    group: str
+    title: str
+    unit: str
+    samples: dict[str, list[Sample]]
+    ratio: float | None = None
+    least: float | None = None
+    most: float | None = None
+
+    def median(self, kind: str) -> float | None:
+        """The median of a variant's figures."""
+        samples = self.samples.get(kind)
+        return None if not samples else statistics.median(sample.value for sample in samples)
+
+    def exits(self, kind: str) -> float | None:
+        """The median of exits for each unit of work."""
+        samples = self.samples.get(kind)
+        return None if not samples else statistics.median(sample.exits for sample in samples)
+
+    def of_native(self, kind: str) -> float | None:
+        """How a variant compares with native."""
+        native, value = self.median(NATIVE), self.median(kind)
+        return None if not native or value is None else value / native
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is none."""
+        value, ratio = self.median(URING), self.of_native(URING)
+        if self.ratio is not None:
+            return None if ratio is None else ratio >= self.ratio
+        if value is None or (self.least is None and self.most is None):
+            return None
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    @property
+    def target(self) -> str:
+        """The target in words."""
+        if self.ratio is not None:
+            return f"{self.ratio:g} x native"
+        if self.least is not None:
+            return f">= {report.human(self.least, self.unit)}"
+        return "" if self.most is None else f"<= {report.human(self.most, self.unit)}"
+
+
+def tell(title: str, work: str, lines: Sequence[Line], json: str | None, plot: str | None) -> None:
+    """The table, and on request JSON and the plot. ``work`` is what exits are counted for: "MB", "request"."""
+    groups = {key: list(found) for key, found in itertools.groupby(lines, lambda line: (line.group, line.unit))}
+    rows: list[list[str]] = []
+    for (group, unit), found in groups.items():
+        rows.append([f"{group}, {unit}"])
+        rows += map(_row, found)
+    headings = (
+        "",
+        *KINDS,
+        "ocall / native",
+        "uring / native",
+        "uring / ocall",
+        f"exits per {work}: ocall",
+        "uring",
+        "target",
+        "",
+    )
+    report.show(title, headings, rows)
+    if json:
+        report.write_json(json, [_figures(line) for line in lines])
+    if plot:
+        report.plot(plot, [_panel(group, unit, found) for (group, unit), found in groups.items()])
+
+
+def _row(line: Line) -> list[str]:
+    ocall, uring = line.median(OCALL), line.median(URING)
+    gain = uring / ocall if uring and ocall else None
+    ratios = (line.of_native(OCALL), line.of_native(URING), gain)
+    return [
+        line.title,
+        *(report.human(line.median(kind), "") for kind in KINDS),
+        *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+        *(report.human(line.exits(kind), "") for kind in (OCALL, URING)),
+        line.target,
+        report.verdict(line.met),
+    ]
+
+
+def _figures(line: Line) -> dict[str, Any]:
+    medians = {kind: line.median(kind) for kind in KINDS}
+    samples = {kind: [(one.value, one.exits) for one in samples] for kind, samples in line.samples.items()}
+    return {
+        "group": line.group, "title": line.title, "unit": line.unit, "medians": medians,
+        "exits": {kind: line.exits(kind) for kind in KINDS}, "target": line.target, "met": line.met,
+        "samples": samples,
+    }  # fmt: skip
+
+
+def _panel(group: str, unit: str, lines: Sequence[Line]) -> report.Panel:
+    series = {kind: [line.median(kind) or 0.0 for line in lines] for kind in KINDS}
+    return report.Panel(group, unit, [line.title for line in lines], series)
