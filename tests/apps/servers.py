@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
@@ -23,8 +24,8 @@ LOOPBACK = b"\x7f\0\0\x01"
 
 
 def needs(*programs: str) -> Callable[[Any], Any]:
-    """Skip where the host lacks one of the programs, each a name or a path."""
-    missing = [name for name in programs if shutil.which(name, path=PATH) is None]
+    """Skip where the host lacks one of the programs: names, or paths."""
+    missing = [name for name in programs if not (os.path.isfile(name) or shutil.which(name, path=PATH))]
     return pytest.mark.skipif(bool(missing), reason=f"this machine has no {', '.join(missing)}")
 
 
