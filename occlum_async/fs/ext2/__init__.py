@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .filesystem import Ext2
 from .mkfs import mkfs
+from .resize import grow
 
-__all__ = ["Ext2", "mkfs"]
+__all__ = ["Ext2", "grow", "mkfs"]

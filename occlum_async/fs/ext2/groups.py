@@ -35,6 +35,8 @@ class Groups:
         self.flags = array("H")
         # The first block of each group behind all of its bookkeeping; its end if that is not in one piece.
         self._data = array("I")
+        # Blocks behind each copy of the superblock that are for descriptors.
+        self._copies = fs.superblock.descriptor_blocks + fs.superblock.reserved_gdt_blocks
         self.damaged: set[int] = set()
         self._dirty: set[int] = set()
 
@@ -75,7 +77,7 @@ class Groups:
         begin = superblock.first_data_block + group * superblock.blocks_per_group
         end = begin + self.size(group)
         parts = (
-            begin + superblock.descriptor_blocks * layout.has_backup(group, superblock.sparse),
+            begin + self._copies * layout.has_backup(group, superblock.sparse),
             self.block_bitmap[group],
             self.inode_bitmap[group],
             self.inode_table[group] + superblock.table_blocks - 1,
@@ -100,7 +102,7 @@ class Groups:
             return False
         end = start + count
         begin = superblock.first_data_block + group * superblock.blocks_per_group
-        if layout.has_backup(group, superblock.sparse) and start <= begin + superblock.descriptor_blocks:
+        if layout.has_backup(group, superblock.sparse) and start <= begin + self._copies:
             return True
         table = self.inode_table[group]
         return (
