@@ -1,8 +1,8 @@
 """MlsDisk: a secure virtual disk, log-structured, on a block device that is not trusted.
 
 From below to above, each usable alone: sealed blocks (``blockio``), logs that authenticate themselves (``journal``,
-``superblock``), the cache and the trees over them (``cache``, ``forest``), space (``space``), transactions over all of
-it (``volume``, ``writer``, ``commit``, ``recovery``), and the disk (``disk``). Knows block devices and nothing of files.
+``superblock``), the cache and the trees over them (``cache``, ``forest``), space (``space``), transactions over all
+of it (``volume``, ``writer``, ``commit``, ``recovery``), and the disk (``disk``). Knows block devices, not files.
 """
 
 from .check import Report

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...abi.errors import SyscallError
 from ..block.device import BLOCK, BlockDevice
-from .cipher import Cipher
+from .cipher import Cipher, purpose
 from .keys import Keys
 from .layout import ENTRY, ENTRY_SIZE
 from .native import place_runs, runs_of
@@ -23,6 +23,9 @@ from .workers import Workers
 HAND_OVER = 24
 # The most blocks of one request to the device.
 REQUEST = 256
+# Buffers that are kept for ciphertext of so many blocks, and how many of each.
+KEPT_SIZES = (256, 1024)
+SPARE = 8
 
 
 class SealedBlocks:
@@ -36,6 +39,8 @@ class SealedBlocks:
         self.cipher = cipher
         self.workers = workers
         self.statistics = statistics
+        # Memory for the sizes that come again and again: fresh memory costs as much as sealing.
+        self._spare: dict[int, list[bytearray]] = {count * BLOCK: [] for count in KEPT_SIZES}
 
     # -- sealing -----------------------------------------------------------------------
 
@@ -45,7 +50,7 @@ class SealedBlocks:
         """The ciphertext of the blocks and their entries. ``source`` must not change before the call returns."""
         count = len(addresses)
         key, epoch, counter = self.keys.take(count)
-        sealed, entries = bytearray(count * BLOCK), bytearray(count * ENTRY_SIZE)
+        sealed, entries = self._buffer(count * BLOCK), bytearray(count * ENTRY_SIZE)
         if count < HAND_OVER:
             self.cipher.seal_blocks(key, epoch, counter, kind, addresses, source, positions, places, sealed, entries)
             return sealed, entries
@@ -56,6 +61,15 @@ class SealedBlocks:
         ]
         await self.workers.run(jobs)
         return sealed, entries
+
+    def _buffer(self, size: int) -> bytearray:
+        spare = self._spare.get(size)
+        return spare.pop() if spare else bytearray(size)
+
+    def done_with(self, sealed: bytearray) -> None:
+        """Nobody uses what ``seal`` returned any more; its memory may serve again."""
+        if len(sealed) in self._spare and len(self._spare[len(sealed)]) < SPARE:
+            self._spare[len(sealed)].append(sealed)
 
     def _parts(self, count: int) -> list[tuple[int, int]]:
         step = max(HAND_OVER, -(-count // self.workers.parallel))
@@ -117,6 +131,15 @@ class SealedBlocks:
             self.statistics.read += end - start
             await self._open(kind, views, start, end, memoryview(sealed))
         return target, bad
+
+    async def read_one(self, kind: int, address: int, entry: bytes) -> bytearray | None:
+        """The block behind an entry that is no hole; None when it does not verify. EIO when the device fails."""
+        tag, epoch, counter, place = ENTRY.unpack(entry)
+        sealed = await self.device.read(place, 1)
+        if len(sealed) != BLOCK:
+            raise SyscallError(errno.EIO)
+        self.statistics.read += 1
+        return self.cipher.open(self.keys.of(epoch), counter, purpose(kind, address), sealed, tag)
 
     async def read_sealed(self, entries: Any, count: int) -> bytearray:
         """The blocks behind ``entries`` as they are on the device, none of them a hole."""

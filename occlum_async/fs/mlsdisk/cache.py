@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Iterable
 
 from ..block.device import BLOCK
-from .layout import FANOUT, KIND_SHIFT
+from .layout import ENTRY_SIZE, FANOUT, KIND_SHIFT
 from .memory import private, wipe
 from .native import Arena
 
@@ -47,6 +47,11 @@ class NodeCache:
     def page(self, slot: int) -> memoryview:
         """The 4096 bytes of a slot."""
         return self.view[slot * BLOCK : (slot + 1) * BLOCK]
+
+    def entry(self, slot: int, number: int) -> bytes:
+        """The entry of ``number`` in the node at a slot."""
+        start = slot * BLOCK + number % FANOUT * ENTRY_SIZE
+        return bytes(self.view[start : start + ENTRY_SIZE])
 
     def touch(self, slots: Iterable[int]) -> None:
         """These are being used."""

@@ -63,7 +63,8 @@ class Checker:
         self._forest = volume.forest
         self._geometry = volume.geometry
         self.report = Report()
-        self._referred = bytearray(-(-volume.geometry.image // 8))
+        # A bit for each block of the image that is referred to.
+        self.referred = bytearray(-(-volume.geometry.image // 8))
 
     async def run(self) -> Report:
         """Look at everything."""
@@ -83,10 +84,10 @@ class Checker:
     def _refer(self, place: int, what: str) -> None:
         if not self._geometry.first <= place < self._geometry.image:
             self.report.fault(f"{what} lies outside of the image")
-        elif self._referred[place // 8] >> place % 8 & 1:
+        elif self.referred[place // 8] >> place % 8 & 1:
             self.report.fault(f"{what} shares its place with another block")
         else:
-            self._referred[place // 8] |= 1 << place % 8
+            self.referred[place // 8] |= 1 << place % 8
 
     async def _walk(self, kind: int, lowest: int, number: int) -> None:
         """A node and everything below it."""
@@ -155,7 +156,7 @@ class Checker:
             count = min(REGION, geometry.image - base)
             page = self._volume.cache.page(self._volume.cache.slot_of[space.region_key(region)])
             used = int.from_bytes(page[-2 * (REGION // 8) : -(REGION // 8)], "little") & (1 << count) - 1
-            referred = int.from_bytes(self._referred[base // 8 : (base + count + 7) // 8], "little")
+            referred = int.from_bytes(self.referred[base // 8 : (base + count + 7) // 8], "little")
             referred = referred >> base % 8 & (1 << count) - 1
             used_total += used.bit_count()
             if missing := (referred & ~used).bit_count():

@@ -24,6 +24,11 @@ Buffer = bytes | bytearray | memoryview
 _PURPOSE = struct.Struct("<II")
 
 
+def purpose(kind: int, address: int) -> bytes:
+    """What a block is sealed for: one of one kind and number opens as no other."""
+    return _PURPOSE.pack(kind, address)
+
+
 class Cipher(ABC):
     """A way to seal. ``key`` is what ``new_key`` made."""
 
@@ -36,7 +41,7 @@ class Cipher(ABC):
         """The ciphertext of ``data`` and its tag, which covers ``extra`` too."""
 
     @abstractmethod
-    def open(self, key: Any, counter: int, extra: bytes, data: Buffer, tag: Buffer) -> bytes | None:
+    def open(self, key: Any, counter: int, extra: bytes, data: Buffer, tag: Buffer) -> bytearray | None:
         """What was sealed; None when it does not verify."""
 
     @abstractmethod
@@ -84,12 +89,12 @@ class NativeCipher(Cipher):
             raise DiskError("libcrypto can't seal")
         return bytes(target), bytes(tag)
 
-    def open(self, key: Any, counter: int, extra: bytes, data: Buffer, tag: Buffer) -> bytes | None:
+    def open(self, key: Any, counter: int, extra: bytes, data: Buffer, tag: Buffer) -> bytearray | None:
         target = bytearray(len(data))
         good = self._lib.open_bytes(
             key, counter, extra, len(extra), self._bytes(data), len(data), self._bytes(target), self._bytes(tag)
         )
-        return bytes(target) if good else None
+        return target if good else None
 
     def seal_blocks(
         self, key: Any, epoch: int, counter: int, kind: int, addresses: Any, source: Any, positions: Any, places: Any,
@@ -129,12 +134,12 @@ class PackageCipher(Cipher):
         sealed: bytes = key.encrypt(self._nonce(counter), data, extra)
         return sealed[:-TAG], sealed[-TAG:]
 
-    def open(self, key: Any, counter: int, extra: bytes, data: Buffer, tag: Buffer) -> bytes | None:
+    def open(self, key: Any, counter: int, extra: bytes, data: Buffer, tag: Buffer) -> bytearray | None:
         try:
             opened: bytes = key.decrypt(self._nonce(counter), bytes(data) + bytes(tag), extra)
         except self._invalid:
             return None
-        return opened
+        return bytearray(opened)
 
     def seal_blocks(
         self, key: Any, epoch: int, counter: int, kind: int, addresses: Any, source: Any, positions: Any, places: Any,
@@ -143,7 +148,7 @@ class PackageCipher(Cipher):
         source, target = memoryview(source), memoryview(target)
         for index, address in enumerate(addresses):
             start = (index if positions is None else positions[index]) * BLOCK
-            sealed, tag = self.seal(key, counter + index, _PURPOSE.pack(kind, address), source[start : start + BLOCK])
+            sealed, tag = self.seal(key, counter + index, purpose(kind, address), source[start : start + BLOCK])
             target[index * BLOCK : (index + 1) * BLOCK] = sealed
             ENTRY.pack_into(entries, index * ENTRY_SIZE, tag, epoch, counter + index, places[index])
 
@@ -156,7 +161,7 @@ class PackageCipher(Cipher):
             if sealed_in != epoch:
                 continue
             here = slice(index * BLOCK, (index + 1) * BLOCK)
-            opened = self.open(key, counter, _PURPOSE.pack(kind, address), source[here], tag)
+            opened = self.open(key, counter, purpose(kind, address), source[here], tag)
             target[here] = bytes(BLOCK) if opened is None else opened
             bad[index] = opened is None
 

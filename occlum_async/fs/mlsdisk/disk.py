@@ -29,7 +29,7 @@ from .keys import check_root
 from .layout import DEFAULT_RESERVE, image_blocks
 from .recovery import Options, Parts
 from .volume import Volume
-from .writer import SMALL, Writer
+from .writer import Writer
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +66,17 @@ class MlsDisk(BlockDevice):
         self._closed = False
         self.blocks = self._volume.geometry.blocks
         self.read_only = parts.read_only
-        # Called once for each transaction when half of the room for it is used: whoever writes should sync soon.
-        # What was synced is kept until then, so without a sync the room ends with ENOSPC.
+        self._writable = 0 if self.read_only else self.blocks
+        # Called once for each transaction when half of the room for it is used: whoever writes should sync soon,
+        # at a moment of its choice. What was synced is kept until then.
         self.pressure: Callable[[], None] | None = None
+        self._writer.started = self._press
         self._pressed = 0
         self._cleaner = Cleaner(scheduler, self._volume, self._writer, self._committer)
         if not self.read_only:
             self._committer.after = self._cleaner.wake
+        if not parts.strict:
+            self._writer.relieve = self._committer.early
 
     # -- making and opening ---------------------------------------------------------------------
 
@@ -80,7 +84,8 @@ class MlsDisk(BlockDevice):
     async def create(
         cls, image: BlockDevice | str | os.PathLike[str], key: bytes, *, blocks: int | None = None,
         reserve: float = DEFAULT_RESERVE, bits: int = 256, counter: TrustedCounter | None = None,
-        cache: int = DEFAULT_CACHE, scheduler: Scheduler | None = None, boundary: Boundary | None = None,
+        strict: bool = False, cache: int = DEFAULT_CACHE, scheduler: Scheduler | None = None,
+        boundary: Boundary | None = None,
     ) -> MlsDisk:  # fmt: skip
         """Make a new disk of ``blocks`` blocks of 4 KiB on a device, or in a new file that is given by its path.
 
@@ -88,7 +93,7 @@ class MlsDisk(BlockDevice):
         held before is lost. ``DiskError`` says what was wrong.
         """
         check_root(key)
-        options = Options(counter=counter, cache=cache, bits=bits, reserve=reserve, blocks=blocks)
+        options = Options(counter, cache, bits, reserve, blocks, strict=strict)
         scheduler, device, own = await _device(image, scheduler, boundary, options)
         try:
             parts = await recovery.create(scheduler, device, key, options)
@@ -102,16 +107,17 @@ class MlsDisk(BlockDevice):
     @classmethod
     async def open(
         cls, image: BlockDevice | str | os.PathLike[str], key: bytes, *, counter: TrustedCounter | None = None,
-        bind_counter: bool = False, read_only: bool = False, cache: int = DEFAULT_CACHE,
+        bind_counter: bool = False, read_only: bool = False, strict: bool = False, cache: int = DEFAULT_CACHE,
         scheduler: Scheduler | None = None, boundary: Boundary | None = None,
     ) -> MlsDisk:  # fmt: skip
         """Open a disk on a device or in a file, in its last synced state. ``DiskError`` says what was wrong.
 
         With ``counter`` an older state of the whole disk is refused. ``bind_counter`` accepts the state that is there
-        and lets the counter count for it from now on.
+        and lets the counter count for it from now on. What is written without a sync may need more room than there is
+        beside the last synced state: then it is committed early, or, if ``strict``, the write is ENOSPC.
         """
         check_root(key)
-        options = Options(counter=counter, cache=cache, read_only=read_only, bind_counter=bind_counter)
+        options = Options(counter, cache, read_only=read_only, bind_counter=bind_counter, strict=strict)
         scheduler, device, own = await _device(image, scheduler, boundary, options)
         try:
             parts = await recovery.open_disk(scheduler, device, key, options)
@@ -129,6 +135,8 @@ class MlsDisk(BlockDevice):
     async def read(self, block: int, count: int) -> bytes | bytearray | memoryview:
         self._check(block, count)
         self.statistics.user_read += count
+        if count == 1:
+            return await self._read_one(block)
         if count <= READ_PIECE:
             return await self._read(block, count)
         whole = bytearray(count * BLOCK)
@@ -137,10 +145,15 @@ class MlsDisk(BlockDevice):
             whole[start * BLOCK : (start + piece) * BLOCK] = await self._read(block + start, piece)
         return whole
 
+    async def _read_one(self, block: int) -> bytes | bytearray:
+        if self._writer.busy or self._writer.gathered_any:
+            if content := self._writer.gathered(block, 1):
+                return content[0][1]
+            await self._writer.settled(block, 1)
+        return await self._volume.read_one(block)
+
     async def _read(self, block: int, count: int) -> bytes | bytearray:
         gathered = self._writer.gathered(block, count)
-        if len(gathered) == count == 1:
-            return gathered[0][1]
         if self._writer.busy:
             await self._writer.settled(block, count)
         data = await self._volume.read(numbers(range(block, block + count)))
@@ -150,6 +163,10 @@ class MlsDisk(BlockDevice):
 
     async def write(self, block: int, data: bytes | bytearray | memoryview) -> None:
         size = len(data)
+        if size == BLOCK and 0 <= block < self._writable and self._writer.take(block, data):
+            self.statistics.user_written += 1
+            self._committer.clock += 1
+            return
         count = size // BLOCK
         if size % BLOCK:
             raise SyscallError(errno.EINVAL)
@@ -163,16 +180,15 @@ class MlsDisk(BlockDevice):
             await self._writer.write(block, memoryview(data))
         finally:
             self._committer.clock += 1
-        if self.pressure is not None and count > SMALL:
-            self._press()
 
     def _press(self) -> None:
         """Tell whoever writes that the room gets short, once for each transaction."""
         space = self._volume.space
+        if self.pressure is None:
+            return
         if self._pressed < space.generation and self._volume.room(self._writer.promised) < sum(space.held.values()):
             self._pressed = space.generation
-            if self.pressure is not None:
-                self.pressure()
+            self.pressure()
 
     async def discard(self, block: int, count: int) -> None:
         self._check(block, count)
@@ -201,6 +217,7 @@ class MlsDisk(BlockDevice):
         if self._closed:
             return
         self._closed = True
+        self._writable = 0
         error: SyscallError | None = None
         await self._cleaner.stop()
         try:
@@ -218,6 +235,7 @@ class MlsDisk(BlockDevice):
         if self._closed:
             return
         self._closed = True
+        self._writable = 0
         await self._cleaner.stop()
         await self._give_back()
 

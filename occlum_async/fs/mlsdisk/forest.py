@@ -78,8 +78,7 @@ class Forest:
         """The entry of a node whose parent is cached."""
         if self.is_root(key):
             return self.roots[key >> KIND_SHIFT]
-        start = self.cache.slot_of[parent_of(key)] * BLOCK + key % FANOUT * ENTRY_SIZE
-        return bytes(self.cache.view[start : start + ENTRY_SIZE])
+        return self.cache.entry(self.cache.slot_of[parent_of(key)], key)
 
     async def _load(self, keys: list[int]) -> None:
         wanted = [(key, self._entry(key)) for key in keys]
@@ -139,6 +138,7 @@ class Forest:
             spots = places[start : start + BATCH]
             sealed, entries = await self.io.seal(part[0] >> KIND_SHIFT, addresses, self.cache.view, slots, spots)
             await self.io.write(spots, sealed)
+            self.io.done_with(sealed)
             self.io.statistics.nodes_written += len(part)
             before, lately = self.set_entries(part, entries)
             old.extend(before)

@@ -71,8 +71,8 @@ class Record:
     counter: int
     before: bytes
     tag: bytes
-    addresses: bytes
-    entries: bytes
+    addresses: bytearray
+    entries: bytearray
 
 
 class Journal:

@@ -45,6 +45,7 @@ class Options:
     blocks: int | None = None
     read_only: bool = False
     bind_counter: bool = False
+    strict: bool = False
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Parts:
     workers: Workers
     statistics: Statistics
     read_only: bool
+    strict: bool
 
 
 async def create(scheduler: Scheduler, device: BlockDevice, key: bytes, options: Options) -> Parts:
@@ -169,7 +171,7 @@ def _assemble(
     journal = Journal(keys, geometry.journal, superblock.name)
     counter = None if read_only else options.counter
     committer = Committer(scheduler, volume, writer, replace(superblock), header, journal, counter, number)
-    return Parts(volume, writer, committer, workers, statistics, read_only)
+    return Parts(volume, writer, committer, workers, statistics, read_only, options.strict)
 
 
 async def _begin(parts: Parts) -> None:

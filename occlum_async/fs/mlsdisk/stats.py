@@ -23,6 +23,7 @@ class Statistics:
     flushes: int = 0
     commits: int = 0
     checkpoints: int = 0
+    early_commits: int = 0  # because there was no room for more without one
     segments_cleaned: int = 0
     cache_hits: int = 0  # of nodes
     cache_misses: int = 0

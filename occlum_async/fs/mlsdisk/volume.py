@@ -14,6 +14,7 @@ from typing import Any
 from ...abi.errors import SyscallError
 from ...sched.mutex import Hold, Mutex
 from ...sched.strand import Scheduler
+from ..block.device import BLOCK
 from .blockio import SealedBlocks
 from .cipher import numbers
 from .forest import Forest
@@ -82,6 +83,28 @@ class Volume:
             slots = numbers([slot_of[LEAF + (address >> 7)] for address in addresses])
         self.cache.touch(set(slots))
         return slots
+
+    async def read_one(self, address: int) -> bytes | bytearray:
+        """The content of one address. EIO when it is damaged."""
+        key = LEAF + address // FANOUT
+        before = b""
+        while True:
+            slot = self.cache.slot_of.get(key)
+            if slot is None:
+                await self.forest.ensure((key,))
+                continue
+            self.cache.touch((slot,))
+            entry = self.cache.entry(slot, address)
+            if entry == before:
+                self.io.statistics.damaged += 1
+                log.error("mlsdisk: block %d does not verify", address)
+                raise SyscallError(errno.EIO)
+            if entry == HOLE:
+                return bytes(BLOCK)
+            if (data := await self.io.read_one(DATA, address, entry)) is not None:
+                return data
+            # The block may have been overwritten, and its place used again, while it was being read.
+            before = entry
 
     async def read(self, addresses: Any) -> bytearray:
         """The contents of a few addresses. EIO when one of them is damaged."""

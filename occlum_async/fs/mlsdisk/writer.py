@@ -10,7 +10,7 @@ import contextlib
 import errno
 import logging
 import mmap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -60,14 +60,24 @@ class Writer:
         self._spare: list[mmap.mmap] = []
         self._batches: list[Batch] = []
         self._blocks = 0  # in batches
-        self.promised = 0  # blocks that were taken and have no place yet
+        self.promised = 0  # blocks that were taken and have no place yet, or may be without asking
+        self._credit = 0  # of these, those that may be
         self._closed = False
         self._guests = 0
+        self.started: Callable[[], None] | None = None  # called for each batch
+        self._piece = max(SMALL, min(PIECE, volume.geometry.data // 64))
+        # Commits early when there is no room else, if there is anything to commit; None: ENOSPC instead.
+        self.relieve: Callable[[], Awaitable[bool]] | None = None
 
     @property
     def busy(self) -> bool:
         """Whether a read may meet a block that is on its way, or was lost."""
         return bool(self._batches or self.lost)
+
+    @property
+    def gathered_any(self) -> bool:
+        """Whether there are blocks that have not begun their way."""
+        return bool(self._stage)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until ``condition`` holds, or an error has ended everything."""
@@ -86,31 +96,66 @@ class Writer:
         if count <= SMALL:
             await self._gather(address, count, data)
             return
-        for start in range(0, count, PIECE):
-            piece = min(PIECE, count - start)
+        for start in range(0, count, self._piece):
+            piece = min(self._piece, count - start)
             await self._send(address + start, piece, data[start * BLOCK : (start + piece) * BLOCK])
 
-    async def _gather(self, address: int, count: int, data: memoryview) -> None:
+    def take(self, address: int, data: Any) -> bool:
+        """Take one block if that needs no waiting; False when ``write`` has to."""
         stage = self._stage
-        if len(stage) + count > STAGE:
-            await self._make_stage(count)
+        position = stage.get(address)
+        if position is None:
+            if not self._credit:
+                return False
+            self._credit -= 1
+            stage[address] = position = len(stage)
+        start = position * BLOCK
+        self._memory[start : start + BLOCK] = data
+        if position == STAGE - 1 and self._may_start(STAGE):
+            self.send_stage()
+        return True
+
+    async def _gather(self, address: int, count: int, data: memoryview) -> None:
+        while True:
+            self._check()
             stage = self._stage
-        self._check()
-        new = count if count == 1 else sum(address + index not in stage for index in range(count))
-        if count == 1 and address in stage:
-            new = 0
-        if new:
-            self._promise(new)
+            if len(stage) + count > STAGE:
+                await self._make_stage(count)
+                continue
+            new = sum(address + index not in stage for index in range(count))
+            if new <= self._credit or self._get_credit(new):
+                break
+            await self._relieve(new)
+        self._credit -= new
         for index in range(count):
             position = stage.setdefault(address + index, len(stage))
             self._view[position * BLOCK : (position + 1) * BLOCK] = data[index * BLOCK : (index + 1) * BLOCK]
         if len(stage) == STAGE and self._may_start(STAGE):
             self.send_stage()
 
-    def _promise(self, count: int) -> None:
+    def _get_credit(self, count: int) -> bool:
+        """Set room aside for what will be gathered: for all of the stage, or at least for ``count`` more blocks."""
+        for wanted in (STAGE - len(self._stage) - self._credit, count - self._credit):
+            if self._promise(wanted):
+                self._credit += wanted
+                return True
+        return False
+
+    def _drop_credit(self) -> None:
+        self.promised -= self._credit
+        self._credit = 0
+
+    def _promise(self, count: int) -> bool:
+        """Set room aside; False when there is not enough."""
         if self.volume.room(self.promised) < count:
-            raise SyscallError(errno.ENOSPC)
+            return False
         self.promised += count
+        return True
+
+    async def _relieve(self, count: int) -> None:
+        """Make room: a commit gives back what the state before it needed. ENOSPC when that does not help."""
+        if self.relieve is None or not await self.relieve() or self.volume.room(self.promised) < count:
+            raise SyscallError(errno.ENOSPC)
 
     def _may_start(self, count: int) -> bool:
         return not self._closed and (not self._blocks or self._blocks + count <= IN_FLIGHT)
@@ -125,7 +170,10 @@ class Writer:
     async def _send(self, address: int, count: int, data: memoryview) -> None:
         await self.until(lambda: self._may_start(count))
         self._check()
-        self._promise(count)
+        while not self._promise(count):
+            await self._relieve(count)
+            await self.until(lambda: self._may_start(count))
+            self._check()
         self.forget(address, count)
         addresses = numbers(range(address, address + count))
         batch = self._start(Batch(addresses, range(address, address + count), data, None))
@@ -152,6 +200,7 @@ class Writer:
 
     def send_stage(self) -> None:
         """Let what was gathered go on its way."""
+        self._drop_credit()
         if not self._stage:
             return
         stage, memory = self._stage, self._memory
@@ -173,6 +222,8 @@ class Writer:
         self._batches.append(batch)
         self._blocks += len(batch.addresses)
         self._scheduler.spawn(self._run(batch))
+        if self.started is not None:
+            self.started()
         return batch
 
     async def _run(self, batch: Batch) -> None:
@@ -204,6 +255,7 @@ class Writer:
         batch.sealed = True
         self.queue.wake()
         await volume.io.write(places, sealed)
+        volume.io.done_with(sealed)
         volume.io.statistics.data_written += count
         await self.until(lambda: self._batches[0] is batch)
         if self.error:
@@ -214,6 +266,7 @@ class Writer:
 
     def fail(self, error: BaseException) -> None:
         """Take nothing more: what was written since the last sync is lost."""
+        self._drop_credit()
         if not self.error:
             self.error = error.errno if isinstance(error, SyscallError) else errno.EIO
             log.error("mlsdisk: read-only from now on: %s", error)
