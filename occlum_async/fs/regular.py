@@ -6,7 +6,8 @@ import errno
 import os
 import struct
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from ..abi.errors import SyscallError
 from ..abi.user import UserPointer
@@ -63,14 +64,16 @@ class RegularFile(PlacedFile):
         self.credentials = credentials
         # Reads and writes that may park take turns, so that each sees the position that the last one left.
         self._turn = None if self.inode.fs.synchronous else Mutex()
+        self._has_end = False  # whoever has the turn is also the only one who appends to the inode
 
     async def read(self, size: int) -> bytes:
         if self._turn is not None:
             async with self._turn.hold(self.scheduler):
-                return await self._read_on(size)
-        return await self._read_on(size)
+                return await self.read_on(size)
+        return await self.read_on(size)
 
-    async def _read_on(self, size: int) -> bytes:
+    async def read_on(self, size: int) -> bytes:
+        """``read`` by who has the turn."""
         data = await self.pread(size, self.position)
         self.position += len(data)
         return data
@@ -90,10 +93,11 @@ class RegularFile(PlacedFile):
     async def write(self, data: bytes | memoryview) -> int:
         if self._turn is not None:
             async with self._turn.hold(self.scheduler):
-                return await self._write_on(data)
-        return await self._write_on(data)
+                return await self.write_on(data)
+        return await self.write_on(data)
 
-    async def _write_on(self, data: bytes | memoryview) -> int:
+    async def write_on(self, data: bytes | memoryview) -> int:
+        """``write`` by who has the turn."""
         if self.flags & os.O_APPEND:
             count, self.position = await self._append(data)
             return count
@@ -113,16 +117,36 @@ class RegularFile(PlacedFile):
 
     async def _append(self, data: bytes | memoryview) -> tuple[int, int]:
         """Write at the end, as one step for everyone who appends; the count and the new end."""
-        inode = self.inode
-        if inode.fs.synchronous:
-            offset = inode.size
-            count = await self._write_at(data, offset)
-            return count, offset + count
-        turn: Mutex = inode.attached.setdefault("append", Mutex())
-        async with turn.hold(self.scheduler):
-            offset = (await inode.getattr()).size
-            count = await self._write_at(data, offset)
-            return count, offset + count
+        turn: Mutex | None = self.inode.attached.get("append")
+        if self._has_end or (turn is None and self.inode.fs.synchronous):
+            return await self._append_now(data)
+        async with (turn or self._end_turn()).hold(self.scheduler):
+            return await self._append_now(data)
+
+    async def _append_now(self, data: bytes | memoryview) -> tuple[int, int]:
+        offset = await self.end()
+        count = await self._write_at(data, offset)
+        return count, offset + count
+
+    def _end_turn(self) -> Mutex:
+        turn: Mutex = self.inode.attached.setdefault("append", Mutex())
+        return turn
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """For a transfer in pieces: nobody else moves the position meanwhile, nor appends if this file does."""
+        if self._turn is None:
+            self._turn = Mutex()
+        async with self._turn.hold(self.scheduler):
+            if not self.flags & os.O_APPEND:
+                yield
+                return
+            async with self._end_turn().hold(self.scheduler):
+                self._has_end = True
+                try:
+                    yield
+                finally:
+                    self._has_end = False
 
     async def _write_at(self, data: bytes | memoryview, offset: int) -> int:
         if not self.writable:

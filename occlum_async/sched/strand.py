@@ -267,6 +267,12 @@ class Scheduler:
             strand, value, error = ready.popleft()
             strand.step(value, error)
 
+    async def give_way(self) -> None:
+        """Let everybody else have a turn: for what takes long in pieces of which none waits."""
+        strand = self.current()
+        self.loop.call_soon(strand.resume, strand.ticket)
+        await strand.park(interruptible=False)
+
     async def bridge(self, awaitable: Any) -> Any:
         """Await something of asyncio's from any strand. Cancelled when the wait is interrupted."""
         strand = self.current()

@@ -20,9 +20,10 @@ from .table import syscall
 
 OFFSET = struct.Struct("<q")
 PIECE = 128 * 1024
+TURN = 8  # pieces that are copied before others have a turn
 
 
-async def _copy(source: File, offset: int, target: File, target_offset: int | None, count: int) -> int:
+async def _copy(thread: Thread, source: File, offset: int, target: File, target_offset: int | None, count: int) -> int:
     """Copy at most ``count`` bytes from ``offset`` on; to the position of ``target`` if it has no offset."""
     done = 0
     try:
@@ -37,6 +38,8 @@ async def _copy(source: File, offset: int, target: File, target_offset: int | No
             done += written
             if written < len(data):
                 break
+            if done % (TURN * PIECE) == 0:
+                await thread.scheduler.give_way()
     except (SyscallError, Interrupted):
         if not done:
             raise
@@ -69,7 +72,7 @@ async def sendfile(thread: Thread, out_fd: Fd, in_fd: Fd, offset: Pointer, count
     if target.flags & os.O_APPEND and isinstance(target, RegularFile):
         raise SyscallError(errno.EINVAL)
     start = _offset(offset, source)
-    done = await _copy(source, start, target, None, min(count, MAX_RW_COUNT))
+    done = await _copy(thread, source, start, target, None, min(count, MAX_RW_COUNT))
     _advance(offset, source, start, done)
     return done
 
@@ -91,7 +94,7 @@ async def copy_file_range(
     count = min(count, MAX_RW_COUNT)
     if source.location.inode is target.location.inode and abs(start - target_start) < count:
         raise SyscallError(errno.EINVAL)
-    done = await _copy(source, start, target, target_start, count)
+    done = await _copy(thread, source, start, target, target_start, count)
     _advance(off_in, source, start, done)
     _advance(off_out, target, target_start, done)
     return done

@@ -12,6 +12,7 @@ from ..abi.marshal import Buffer, Fd, In, Int, Long, Out, Path, Size, UInt, Vect
 from ..abi.signals import SIGXFSZ
 from ..abi.user import UserBuffer
 from ..fs import attributes
+from ..fs.memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE
 from ..fs.namei import resolve
 from ..fs.permissions import check_writable
 from ..fs.regular import DirectoryFile, PathFile, RegularFile
@@ -24,6 +25,7 @@ from .table import syscall
 MAX_RW_COUNT = 0x7FFFF000
 # The kernel holds at most this much of one transfer at a time.
 CHUNK = 1 << 20
+ALLOCATION = 4 << 20  # bytes that are allocated or let go of before others have a turn
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 RWF_SUPPORTED = 0x1F
 POSIX_FADV_WILLNEED = 3
@@ -43,13 +45,14 @@ def _writable(thread: Thread, fd: int) -> File:
     return file
 
 
-async def _read_into(buf: UserBuffer, get: Callable[[int, int], Awaitable[bytes]], whole: bool) -> int:
+async def _read_into(thread: Thread, buf: UserBuffer, get: Callable[[int, int], Awaitable[bytes]], whole: bool) -> int:
     """Fill ``buf`` from ``get(size, done)``: to the end when ``whole``, else with what one call gives."""
     wanted = min(buf.size, MAX_RW_COUNT)
     data = await get(min(wanted, CHUNK), 0)
     buf.write(data)
     done = len(data)
     while whole and done < wanted and data:
+        await thread.scheduler.give_way()
         try:
             data = await get(min(wanted - done, CHUNK), done)
         except (SyscallError, Interrupted):
@@ -59,7 +62,7 @@ async def _read_into(buf: UserBuffer, get: Callable[[int, int], Awaitable[bytes]
     return done
 
 
-async def _write_from(buf: UserBuffer, put: Callable[[bytes, int], Awaitable[int]]) -> int:
+async def _write_from(thread: Thread, buf: UserBuffer, put: Callable[[bytes, int], Awaitable[int]]) -> int:
     """Hand ``buf`` to ``put(data, done)`` piece by piece, until all or less than a piece was taken."""
     wanted = min(buf.size, MAX_RW_COUNT)
     if wanted <= CHUNK:
@@ -76,7 +79,24 @@ async def _write_from(buf: UserBuffer, put: Callable[[bytes, int], Awaitable[int
         done += count
         if count < len(piece):
             break
+        await thread.scheduler.give_way()
     return done
+
+
+async def _read(thread: Thread, file: File, buf: UserBuffer) -> int:
+    """read(2) of any size."""
+    if isinstance(file, RegularFile) and buf.size > CHUNK:
+        async with file.alone():
+            return await _read_into(thread, buf, lambda size, done: file.read_on(size), True)
+    return await _read_into(thread, buf, lambda size, done: file.read(size), isinstance(file, RegularFile))
+
+
+async def _write(thread: Thread, file: File, buf: UserBuffer) -> int:
+    """write(2) of any size."""
+    if isinstance(file, RegularFile) and buf.size > CHUNK:
+        async with file.alone():
+            return await _write_from(thread, buf, lambda data, done: file.write_on(data))
+    return await _write_from(thread, buf, lambda data, done: file.write(data))
 
 
 async def _bounded(thread: Thread, file: File, buf: UserBuffer, offset: int | None) -> UserBuffer:
@@ -118,7 +138,7 @@ async def read(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], cou
         data = await file.read(count)
         buf.write(data)
         return len(data)
-    return await _read_into(buf, lambda size, done: file.read(size), isinstance(file, RegularFile))
+    return await _read(thread, file, buf)
 
 
 @syscall(1)
@@ -128,7 +148,7 @@ async def write(thread: Thread, fd: Fd, buf: Annotated[Buffer, In("count")], cou
         buf = await _bounded(thread, file, buf, None)
     if count <= CHUNK:
         return await file.write(buf.read())
-    return await _write_from(buf, lambda data, done: file.write(data))
+    return await _write(thread, file, buf)
 
 
 @syscall(17)
@@ -147,7 +167,7 @@ async def _pread(thread: Thread, fd: int, buf: UserBuffer, offset: int) -> int:
         buf.write(data)
         return len(data)
     whole = isinstance(file, RegularFile)
-    return await _read_into(buf, lambda size, done: file.pread(size, offset + done), whole)
+    return await _read_into(thread, buf, lambda size, done: file.pread(size, offset + done), whole)
 
 
 @syscall(18)
@@ -160,20 +180,19 @@ async def _pwrite(thread: Thread, fd: int, buf: UserBuffer, offset: int) -> int:
         raise SyscallError(errno.EINVAL)
     file = _writable(thread, fd)
     source = await _bounded(thread, file, buf, offset)
-    return await _write_from(source, lambda data, done: file.pwrite(data, offset + done))
+    return await _write_from(thread, source, lambda data, done: file.pwrite(data, offset + done))
 
 
 @syscall(19)
 async def readv(thread: Thread, fd: Fd, vec: Vector, count: Int) -> int:
     file = _readable(thread, fd)
-    return await _read_into(vec, lambda size, done: file.read(size), isinstance(file, RegularFile))
+    return await _read(thread, file, vec)
 
 
 @syscall(20)
 async def writev(thread: Thread, fd: Fd, vec: Vector, count: Int) -> int:
     file = _writable(thread, fd)
-    source = await _bounded(thread, file, vec, None)
-    return await _write_from(source, lambda data, done: file.write(data))
+    return await _write(thread, file, await _bounded(thread, file, vec, None))
 
 
 @syscall(295)
@@ -202,7 +221,7 @@ async def pwritev2(thread: Thread, fd: Fd, vec: Vector, count: Int, offset: Long
     file = _writable(thread, fd)
     if flags & RWF_APPEND and isinstance(file, RegularFile):
         source = await _bounded(thread, file, vec, await file.end())
-        written = await _write_from(source, lambda data, done: file.append(data))
+        written = await _write_from(thread, source, lambda data, done: file.append(data))
         if offset == -1:
             file.position = await file.end()
     elif offset == -1:
@@ -261,6 +280,11 @@ async def fallocate(thread: Thread, fd: Fd, mode: Int, offset: Long, length: Lon
     if not mode & 1:
         _check_size(thread, offset + length)
     check_writable(file.location.mount)
+    # What is allocated shows in the size only when all of it is there.
+    while length > ALLOCATION and not mode & ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE):
+        await file.inode.fallocate(mode | FALLOC_KEEP_SIZE, offset, ALLOCATION)
+        offset, length = offset + ALLOCATION, length - ALLOCATION
+        await thread.scheduler.give_way()
     await file.inode.fallocate(mode, offset, length)
 
 

@@ -19,7 +19,7 @@ UTSNAME_FIELD = 65
 NAME_MAX = 64  # bytes of a host or domain name
 SYSINFO = struct.Struct("<q3Q6QHH4xQQI4x")
 GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE = 1, 2, 4
-RANDOM_CHUNK = 65536
+RANDOM_CHUNK = 1 << 18
 RANDOM_MAX = (1 << 25) - 1  # getrandom(2) gives at most so many bytes in one call
 ROBUST_LIST_SIZE = 24
 REBOOT_MAGIC, REBOOT_MAGIC2 = 0xFEE1DEAD, (672274793, 85072278, 369367448, 537993216)
@@ -61,11 +61,13 @@ def sysinfo(thread: Thread, result: Annotated[UserPointer, StructOut(SYSINFO.siz
 
 
 @syscall(318)
-def getrandom(thread: Thread, buf: Annotated[Buffer, Out("count")], count: Size, flags: UInt) -> int:
+async def getrandom(thread: Thread, buf: Annotated[Buffer, Out("count")], count: Size, flags: UInt) -> int:
     if flags & ~(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) or flags & 6 == GRND_RANDOM | GRND_INSECURE:
         raise SyscallError(errno.EINVAL)
     count = min(count, RANDOM_MAX)
     for offset in range(0, count, RANDOM_CHUNK):
+        if offset:
+            await thread.scheduler.give_way()
         buf.write(os.urandom(min(RANDOM_CHUNK, count - offset)), offset)
     return count
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import gc
 import os
 import resource
 import struct
+from collections.abc import Awaitable
 
 import pytest
 
@@ -132,6 +134,41 @@ async def test_large_reads_and_writes_go_through_whole(root: User) -> None:
     await root.put(b"/f", data)
     fd = await root.open(b"/f")
     assert await root.read(fd, len(data) + 5) == data
+
+
+async def test_long_transfers_let_others_have_a_turn(root: User) -> None:
+    """And whoever transfers much has the position, and the end, for himself meanwhile."""
+    size = 4 << 20
+    await root.put(b"/long")
+    append = await root.open(b"/long", os.O_RDWR | os.O_APPEND)
+    other = await root.open(b"/long", os.O_WRONLY | os.O_APPEND)
+    order = []
+
+    async def note(what: str, work: Awaitable[object]) -> None:
+        await work
+        order.append(what)
+
+    await asyncio.gather(
+        note("long", root.write(append, b"a" * size)), note("short", root.write(other, b"b")),
+        note("elsewhere", root.put(b"/elsewhere")),
+    )  # fmt: skip
+    assert order == ["elsewhere", "long", "short"]
+    await root.call("lseek", append, 0, os.SEEK_SET)
+    first, second = await asyncio.gather(root.read(append, size), root.read(append, 10))
+    assert first == b"a" * size and second == b"b"
+
+    order.clear()
+    target = await root.open(b"/copy", os.O_RDWR | os.O_CREAT)
+    copy = root.call(
+        "copy_file_range", append, PythonPointer(bytearray(8)), target, PythonPointer(bytearray(8)), size, 0
+    )
+    await asyncio.gather(note("copy", copy), note("elsewhere", root.put(b"/elsewhere")))
+    assert order == ["elsewhere", "copy"]
+    order.clear()
+    allocation = root.call("fallocate", target, 0, 0, 9 << 20)
+    await asyncio.gather(note("allocation", allocation), note("elsewhere", root.put(b"/elsewhere")))
+    assert order == ["elsewhere", "allocation"]
+    assert (await root.stat(b"/copy")).st_size == 9 << 20
 
 
 async def test_file_size_limit(root: User) -> None:
