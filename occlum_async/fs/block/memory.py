@@ -24,9 +24,13 @@ class MemoryDevice(BlockDevice):
             raise SyscallError(errno.EINVAL)
 
     def _put(self, block: int, data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
+        view, empty = memoryview(data), bytes(BLOCK)
         for start in range(0, len(view), BLOCK):
-            self._held[block] = bytes(view[start : start + BLOCK])
+            piece = view[start : start + BLOCK]
+            if piece == empty:
+                self._held.pop(block, None)
+            else:
+                self._held[block] = bytes(piece)
             block += 1
 
     async def read(self, block: int, count: int) -> bytes:

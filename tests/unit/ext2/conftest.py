@@ -34,8 +34,19 @@ class Disk(MemoryDevice):
         pass
 
     def save(self, path: Path) -> Path:
-        path.write_bytes(self.content())
+        """Write it to a file that is as sparse as the disk."""
+        with path.open("wb") as image:
+            image.truncate(self.blocks * BLOCK)
+            for block, data in self._held.items():
+                image.seek(block * BLOCK)
+                image.write(data)
         return path
+
+    def copy(self, blocks: int = 0) -> Disk:
+        """Another disk with the same content, and more blocks if asked for."""
+        other = Disk(max(blocks, self.blocks))
+        other._held = dict(self._held)
+        return other
 
 
 def mke2fs(path: Path, size: int, *options: str, kind: str = "ext2") -> Disk:

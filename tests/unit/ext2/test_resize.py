@@ -13,7 +13,7 @@ from .conftest import Disk, fsck, mke2fs, mount, run
 
 
 def enlarged(disk: Disk, blocks: int) -> Disk:
-    return Disk(blocks, disk.content())
+    return disk.copy(blocks)
 
 
 @pytest.mark.parametrize("block_size", [1024, 4096])
@@ -28,7 +28,7 @@ async def test_grown_again_and_again(tmp_path: Path, block_size: int, theirs: bo
     mounted = await mount(disk)
     await mounted.do("write", "/kept", b"content" * 50_000)
     await mounted.fs.unmount()
-    for mebibytes in (6, 30, 31, 190, 300):
+    for mebibytes in (6, 30, 270) if block_size == 1024 else (6, 140, 300):
         disk = enlarged(disk, mebibytes * 256)
         superblock = await grow(disk)
         assert mebibytes * 1024 - superblock.blocks_count * (block_size // 1024) <= 1200
@@ -47,9 +47,9 @@ async def test_resize2fs_goes_on(tmp_path: Path) -> None:
     await grow(disk)
     disk.save(tmp_path / "image")
     run("e2fsck", "-fy", str(tmp_path / "image"))
-    run("resize2fs", str(tmp_path / "image"), "150M")
+    run("resize2fs", str(tmp_path / "image"), "90M")
     run("e2fsck", "-fn", str(tmp_path / "image"))
-    grown = Disk(200 * 256, (tmp_path / "image").read_bytes())
+    grown = Disk(120 * 256, (tmp_path / "image").read_bytes())
     await grow(grown)
     fsck(grown, tmp_path / "image")
 
