@@ -19,9 +19,11 @@ from ..errors import ConfigError, LibOSError, ProgramNotExecutable, ProgramNotFo
 from .parsing import HelpWanted, explain, parse, usage
 
 NAME = "occlum-async"
+ABOUT = "Run unmodified Linux programs in a library OS whose kernel is an asyncio program."
 EXIT_TIMEOUT, EXIT_FAILED, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 124, 125, 126, 127
 COMMANDS = {
     "run": "Run a program in a fresh LibOS.",
+    "disk": "Make disks, look at them, and move files in and out.",
     "check": "Tell whether this host can run the LibOS.",
     "stats": "Run a program, and print the kernel's counters at its end.",
     "syscalls": "List the system calls that are declared.",
@@ -52,34 +54,37 @@ def main(arguments: list[str] | None = None) -> int:
         return EXIT_FAILED
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], package: str = __name__, title: str = NAME, commands: dict[str, str] = COMMANDS) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
+        print(_overview(title, commands, ABOUT if title == NAME else COMMANDS[title.split()[-1]]))
         return 0 if words else EXIT_FAILED
     name, rest = words[0], words[1:]
-    if name == "--version":
+    if name == "--version" and title == NAME:
         print(f"{NAME} {__version__}")
         return 0
-    if name not in COMMANDS:
+    if name not in commands:
         kind = "option" if name.startswith("-") else "command"
-        raise ConfigError(f"there is no {kind} {name!r}", f"see {NAME} --help")
-    module = importlib.import_module(f".{name}", __name__)
+        raise ConfigError(f"there is no {kind} {name!r}", f"see {title} --help")
+    module = importlib.import_module("." + name.replace("-", "_"), package)
+    if hasattr(module, "COMMANDS"):
+        return _dispatch(rest, module.__name__, f"{title} {name}", module.COMMANDS)
     try:
         options = parse(module.Options, rest)
     except HelpWanted:
-        print(f"Usage: {NAME} {name} {usage(module.Options)}\n\n{explain(module.Options)}")
+        print(f"Usage: {title} {name} {usage(module.Options)}\n\n{explain(module.Options)}")
         return 0
     except ConfigError as error:
-        raise ConfigError(error.message, error.hint or f"see {NAME} {name} --help") from None
+        raise ConfigError(error.message, error.hint or f"see {title} {name} --help") from None
     return int(module.command(options))
 
 
-def _overview() -> str:
-    commands = "\n".join(f"  {name:10}  {text}" for name, text in COMMANDS.items())
+def _overview(title: str, commands: dict[str, str], about: str) -> str:
+    listed = "\n".join(f"  {name:10}  {text}" for name, text in commands.items())
+    version = f"; {NAME} --version prints the version" if title == NAME else ""
     return (
-        f"Usage: {NAME} COMMAND ...\n\n"
-        "Run unmodified Linux programs in a library OS whose kernel is an asyncio program.\n\n"
-        f"Commands:\n{commands}\n\n{NAME} COMMAND --help explains each; {NAME} --version prints the version."
+        f"Usage: {title} COMMAND ...\n\n"
+        f"{about}\n\n"
+        f"Commands:\n{listed}\n\n{title} COMMAND --help explains each{version}."
     )
 
 

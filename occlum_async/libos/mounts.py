@@ -54,6 +54,9 @@ class DiskMount:
 
     kind = "none"
 
+    def __post_init__(self) -> None:
+        _ = self.cache_size  # a wrong size is told now
+
     @property
     def path(self) -> str:
         """The host's file or folder."""

@@ -9,14 +9,11 @@ import errno
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.stat import S_IFMT
-from ..credentials import Credentials
 from ..inode import Inode
+from ..transfer import copy_attributes, copy_data, owner_of
 
 if TYPE_CHECKING:
     from .inode import OverlayInode
-
-CHUNK = 1 << 20
 
 
 async def copy_up(inode: OverlayInode, size: int | None) -> Inode:
@@ -33,8 +30,8 @@ async def copy_up(inode: OverlayInode, size: int | None) -> Inode:
     times = (directory.atime, directory.mtime)
     if lower.is_dir:
         # A directory comes with all of its ancestors and is never unlinked while it is lower.
-        upper = await directory.mkdir(inode.place, lower.mode, _owner(lower))
-        await _copy_attributes(lower, upper)
+        upper = await directory.mkdir(inode.place, lower.mode, owner_of(lower))
+        await copy_attributes(lower, upper)
     elif lower.is_regular:
         upper = await _copy_regular(lower, directory, size)
         if inode.parent is not None:  # the last name may have gone meanwhile
@@ -42,61 +39,22 @@ async def copy_up(inode: OverlayInode, size: int | None) -> Inode:
             times = (directory.atime, directory.mtime)
             await directory.link(inode.place, upper)
     elif lower.is_symlink:
-        upper = await directory.symlink(inode.place, await lower.readlink(), _owner(lower))
-        await _copy_attributes(lower, upper)
+        upper = await directory.symlink(inode.place, await lower.readlink(), owner_of(lower))
+        await copy_attributes(lower, upper)
     else:
-        upper = await directory.create(inode.place, lower.mode, _owner(lower), lower.rdev)
-        await _copy_attributes(lower, upper)
+        upper = await directory.create(inode.place, lower.mode, owner_of(lower), lower.rdev)
+        await copy_attributes(lower, upper)
     await directory.setattr(atime=times[0], mtime=times[1])  # nothing was changed that anybody may see
     inode.become_upper(upper)
     return upper
 
 
 async def _copy_regular(lower: Inode, directory: Inode, size: int | None) -> Inode:
-    upper = await directory.tmpfile(lower.mode & 0o7777, _owner(lower))
+    upper = await directory.tmpfile(lower.mode & 0o7777, owner_of(lower))
     try:
-        await _copy_data(lower, upper, lower.size if size is None else min(size, lower.size))
-        await _copy_attributes(lower, upper)
+        await copy_data(lower, upper, lower.size if size is None else min(size, lower.size))
+        await copy_attributes(lower, upper)
     except BaseException:
         await upper.setattr(size=0)  # what was copied so far must not count against the layer's size
         raise
     return upper
-
-
-async def _copy_data(lower: Inode, upper: Inode, end: int) -> None:
-    """Copy ``end`` bytes, holes as holes."""
-    offset = 0
-    while offset < end:
-        try:
-            offset = await lower.seek_data(offset, hole=False)
-        except SyscallError as error:
-            if error.errno != errno.ENXIO:
-                raise
-            break  # nothing but a hole is left
-        data = await lower.read(min(CHUNK, end - offset), offset) if offset < end else b""
-        if not data:
-            break
-        done = 0
-        while done < len(data):
-            done += await upper.write(data[done:] if done else data, offset + done)
-        offset += len(data)
-    if upper.size < end:
-        await upper.setattr(size=end)
-
-
-async def _copy_attributes(lower: Inode, upper: Inode) -> None:
-    """Extended attributes, owner, mode (after the owner, which clears set-id bits) and times."""
-    for name in await lower.listxattr():
-        try:
-            await upper.setxattr(name, await lower.getxattr(name), 0)
-        except SyscallError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM, errno.EACCES):
-                raise
-    if (upper.uid, upper.gid) != (lower.uid, lower.gid):
-        await upper.setattr(uid=lower.uid, gid=lower.gid)
-    mode = None if lower.is_symlink or upper.mode == lower.mode else lower.mode & ~S_IFMT
-    await upper.setattr(mode=mode, atime=lower.atime, mtime=lower.mtime)
-
-
-def _owner(inode: Inode) -> Credentials:
-    return Credentials.of(inode.uid, inode.gid)

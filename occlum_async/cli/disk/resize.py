@@ -1,0 +1,106 @@
+"""``disk resize``."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from ...errors import ConfigError, DiskError
+from ...fs.block.device import BLOCK
+from ...fs.ext2 import Ext2, mkfs
+from ...fs.mlsdisk import MlsDisk
+from ...fs.transfer import TreeCopy, copy_attributes
+from ...io.boundary import Boundary
+from ..options import parse_size
+from ..parsing import option
+from .copying import disk_bytes
+from .create import make_device
+from .opened import boundary, counter_option, key_option, mounted, root_key, run, trusted_counter
+from .progress import progress
+
+SUFFIX = ".resize"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Make the disk FILE hold --size, more or less than now.
+
+    All files are copied to a new disk beside the old one, which then takes its place: until that moment the old one is
+    what it was, and the host needs room for both.
+    """
+
+    file: str
+    size: str | None = option("--size", metavar="SIZE", help="How much it is to hold, like 40g.")
+    key_file: str | None = key_option()
+    counter: str | None = counter_option()
+
+
+def command(options: Options) -> int:
+    """Resize."""
+    if options.size is None:
+        raise ConfigError("--size is missing", "like --size 40g")
+    return run(_resize(options, parse_size(options.size, "--size") // BLOCK))
+
+
+async def _resize(options: Options, blocks: int) -> int:
+    new = options.file + SUFFIX
+    if os.path.lexists(new):
+        raise ConfigError(f"{new} exists", "it is left from a resize that was interrupted: remove it")
+    async with boundary() as host:
+        try:
+            await _copy(options, host, new, blocks)
+            await _bind(options, host, new)
+        except BaseException:
+            if os.path.lexists(new):
+                os.unlink(new)
+            raise
+        os.chmod(new, os.stat(options.file).st_mode & 0o777)
+        os.replace(new, options.file)
+        folder = os.open(os.path.dirname(options.file) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return 0
+
+
+async def _copy(options: Options, host: Boundary, new: str, blocks: int) -> None:
+    async with AsyncExitStack() as stack:
+        old = await stack.enter_async_context(mounted(host, options.file, options.key_file, options.counter, True))
+        device = await make_device(new, root_key(options.key_file), blocks, None, host)
+        try:
+            label = old.superblock.volume_name.rstrip(b"\0").decode(errors="replace")
+            try:
+                await mkfs(device, block_size=old.superblock.block_size, label=label, uuid=bytes(old.superblock.uuid))
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+            fs = await Ext2.mount(device, scheduler=host.scheduler)
+        except BaseException:
+            await device.close()
+            raise
+        stack.callback(fs.cache.writeback.close)
+        try:
+            await _copy_files(old, fs, options.file)
+        finally:
+            await fs.unmount()
+
+
+async def _copy_files(old: Ext2, fs: Ext2, path: str) -> None:
+    free = (await fs.statfs()).bfree * fs.superblock.block_size
+    total = await disk_bytes(old.root)
+    if total > free:
+        raise DiskError(f"{path}: the new size has no room for {total} bytes of files", "choose a larger one")
+    with progress("copying", total) as advance:
+        tree = TreeCopy(advance)
+        await tree.copy_into(old.root, fs.root, b"")
+        await copy_attributes(old.root, fs.root)
+
+
+async def _bind(options: Options, host: Boundary, new: str) -> None:
+    """From now on the counter counts for the new disk: the old one is history."""
+    key = root_key(options.key_file)
+    counter = trusted_counter(options.counter, options.key_file)
+    if key is not None and counter is not None:
+        disk = await MlsDisk.open(new, key, counter=counter, bind_counter=True, boundary=host)
+        await disk.close()
