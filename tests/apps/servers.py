@@ -69,13 +69,16 @@ async def serving(inside: int, *argv: str, **options: Any) -> AsyncIterator[int]
 
 
 @contextlib.asynccontextmanager
-async def server(libos: LibOS, port: int, *argv: str) -> AsyncIterator[Process]:
-    """A program inside, once it listens on a port. It is asked to end, and must; what it left behind may live on."""
+async def server(libos: LibOS, port: int, *argv: str, udp: bool = False) -> AsyncIterator[Process]:
+    """A program inside, once it listens on a port (``udp``: has bound it).
+
+    It is asked to end, and must; what it left behind may live on.
+    """
     process = await libos.spawn(*argv, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT, cwd="/tmp")
     output = bytearray()
     reader = asyncio.ensure_future(collect(process, output))
     try:
-        await listening(libos, port, process)
+        await listening(libos, port, process, udp)
         yield process
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
@@ -94,10 +97,11 @@ async def collect(process: Process, output: bytearray) -> None:
         output += data
 
 
-async def listening(libos: LibOS, port: int, process: Process | None = None) -> None:
+async def listening(libos: LibOS, port: int, process: Process | None = None, udp: bool = False) -> None:
     """Wait until somebody inside listens on a port, which ``process`` is expected to do."""
+    network, address = libos.kernel.network, InetAddress(LOOPBACK, port)
     async with asyncio.timeout(TIME):
-        while not libos.kernel.network.listeners(InetAddress(LOOPBACK, port)):
+        while not (network.udp_ports.find(False, address) if udp else network.listeners(address)):
             assert process is None or process.returncode is None, f"it ended with status {process.returncode}"
             await asyncio.sleep(0.01)
 
