@@ -8,6 +8,7 @@ import pytest
 
 from occlum_async.fs.mlsdisk import MemoryCounter, MlsDisk
 from tests.crash.simulated import Blocks, History, SimulatedDisk
+from tests.crash.test_mlsdisk_attacks import needed_places
 from tests.crash.workload import CACHE, KEY, Run, change, content, contents, run
 
 BLOCKS = 700
@@ -27,7 +28,7 @@ async def full(counter: MemoryCounter | None = None) -> tuple[SimulatedDisk, Blo
 
 async def found(crashed: SimulatedDisk, happened: Run, position: int, thorough: bool, chance: random.Random) -> None:
     """Open what a crash left, compare, and go on with it."""
-    mls = await MlsDisk.open(crashed, KEY, cache=CACHE)
+    mls = await MlsDisk.open(crashed, KEY, cache=CACHE, strict=True)
     state = await contents(mls)
     assert state in happened.allowed(position), f"after {position} operations"
     if thorough:
@@ -36,7 +37,7 @@ async def found(crashed: SimulatedDisk, happened: Run, position: int, thorough: 
         await change(mls, state, chance)
         await mls.sync()
         await mls.abandon()
-        mls = await MlsDisk.open(crashed, KEY, cache=CACHE)
+        mls = await MlsDisk.open(crashed, KEY, cache=CACHE, strict=True)
         assert await contents(mls) == state
         assert (await mls.check()).whole
     await mls.abandon()
@@ -54,9 +55,7 @@ async def crash_everywhere(seed: int, steps: int, tries: int, every: int = 1) ->
         states = [history.whole()]
         if history.pending:
             states.append(history.nothing())
-            states.extend(
-                history.crashed(random.Random(f"{seed} {position} {number}")) for number in range(tries)
-            )
+            states.extend(history.crashed(random.Random(f"{seed} {position} {number}")) for number in range(tries))
         for number, state in enumerate(states):
             chance = random.Random(f"{seed} {position} {number}")
             await found(state, happened, position, chance.random() < 0.1, chance)
@@ -85,7 +84,7 @@ async def test_a_crash_while_it_is_opened() -> None:
     history.advance(len(disk.log))
     crashed = history.crashed(random.Random(7))
     durable = dict(crashed.content)
-    await (await MlsDisk.open(crashed, KEY, cache=CACHE)).abandon()
+    await (await MlsDisk.open(crashed, KEY, cache=CACHE, strict=True)).abandon()
     again = History(crashed, durable)
     for position in range(len(crashed.log) + 1):
         again.advance(position)
@@ -93,3 +92,22 @@ async def test_a_crash_while_it_is_opened() -> None:
             mls = await MlsDisk.open(again.crashed(random.Random(f"{position} {number}")), KEY, cache=CACHE)
             assert await contents(mls) in last
             await mls.abandon()
+
+
+async def test_nothing_that_is_needed_is_written_over() -> None:
+    """Until a state is durable, no block is written that the state before needs."""
+    for seed in (1, 2, 3):
+        disk, model = await full()
+        before = dict(disk.content)
+        happened = await run(disk, seed, 60, model)
+        history = History(disk, before)
+        needed: set[int] = set()
+        states = {end for _, end, _ in happened.syncs} - {0}
+        assert len(states) > 5
+        for position in range(len(disk.log)):
+            history.advance(position)
+            if position in states:
+                needed = await needed_places(history.nothing())
+            entry = disk.log[position]
+            if isinstance(entry, tuple):
+                assert entry[0] not in needed, f"block {entry[0]} at {position}"

@@ -73,7 +73,7 @@ async def run(disk: SimulatedDisk, seed: int, steps: int, model: Blocks, counter
     """Open the disk, change and sync it at random, and leave it open as a crash would."""
     chance = random.Random(seed)
     scheduler = Scheduler(asyncio.get_running_loop())
-    mls = await MlsDisk.open(disk, KEY, counter=counter, cache=CACHE, scheduler=scheduler)
+    mls = await MlsDisk.open(disk, KEY, counter=counter, cache=CACHE, scheduler=scheduler, strict=True)
     result = Run(disk, [dict(model)])
     disk.scheduler, disk.chance = scheduler, random.Random(seed)
     syncs: list[asyncio.Task[None]] = []

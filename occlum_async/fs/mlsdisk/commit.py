@@ -22,7 +22,7 @@ from .cache import parent_of
 from .cipher import numbers
 from .counter import TrustedCounter
 from .journal import Journal
-from .layout import INDEX, JOURNAL, KIND_SHIFT, SPACE, SUPERBLOCKS
+from .layout import INDEX, JOURNAL, KIND_SHIFT, SPACE, SUPERBLOCKS, Geometry
 from .space import NODES
 from .superblock import Header, Superblock, encode
 from .volume import Volume
@@ -83,6 +83,24 @@ class Committer:
 
     def _idle(self) -> bool:
         return not self._running
+
+    async def reshape(self, geometry: Geometry) -> None:
+        """Take another size, durably. ``geometry`` has this disk's journal."""
+        await self.commit(checkpoint=True)
+        await self.writer.until(self._idle)
+        self._running = True
+        try:
+            await self.writer.close_gate()
+            async with self.volume.lock():
+                await self._write_nodes()
+                await self.volume.reshape(geometry)
+        except SyscallError as error:
+            self.writer.fail(error)
+            raise
+        finally:
+            self._running = False
+            self.writer.open_gate()
+        await self.commit(checkpoint=True)
 
     async def early(self) -> bool:
         """Commit because there is no room for more; False when there is nothing to commit."""

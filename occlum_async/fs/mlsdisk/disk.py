@@ -11,7 +11,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ...abi.errors import SyscallError
 from ...errors import DiskError
@@ -26,7 +26,7 @@ from .cleaner import Cleaner
 from .commit import Committer
 from .counter import TrustedCounter
 from .keys import check_root
-from .layout import DEFAULT_RESERVE, image_blocks
+from .layout import DEFAULT_RESERVE, image_blocks, replan
 from .recovery import Options, Parts
 from .volume import Volume
 from .writer import Writer
@@ -37,6 +37,7 @@ READ_PIECE = 256  # blocks of a large read that are opened together
 DEFAULT_CACHE = 60 << 20  # bytes for nodes
 
 
+@runtime_checkable
 class Resizable(Protocol):
     """A device that can be made longer."""
 
@@ -256,6 +257,27 @@ class MlsDisk(BlockDevice):
             await self._committer.commit()
         async with self._writer.inside(), self._volume.lock():
             return await Checker(self._volume).run()
+
+    async def resize(self, blocks: int) -> None:
+        """Have ``blocks`` blocks from now on, durably; what was behind a new end is gone.
+
+        The image is made longer when it has to be, and never shorter.
+        """
+        if self._closed or self.read_only or blocks < 1:
+            raise SyscallError(errno.EINVAL)
+        if blocks < self.blocks:
+            await self.discard(blocks, self.blocks - blocks)
+        volume = self._volume
+        try:
+            after = replan(volume.geometry, blocks, self._committer.superblock.reserve)
+        except ValueError as error:
+            raise DiskError(str(error)) from None
+        if after.image > self.device.blocks:
+            if not isinstance(self.device, Resizable):
+                raise DiskError("the device can't be made longer")
+            self.device.resize(after.image)
+        await self._committer.reshape(after)
+        self.blocks = self._writable = blocks
 
     # -- what else ---------------------------------------------------------------------------------
 

@@ -44,19 +44,33 @@ class Forest:
         """Whether a node is the root of its tree."""
         return key >> KIND_SHIFT in self.roots
 
-    def grow(self, index_top: int, space_top: int) -> None:
-        """Put roots above the roots, where a tree has to reach farther. Nothing may be changed and unwritten."""
+    async def reshape(self, index_top: int, space_top: int) -> array[int]:
+        """Make the trees as high as these kinds say. Nothing may be changed and unwritten.
+
+        A higher tree has roots above its root; a lower one begins at the first child of its root, which is the only
+        one. Returns the places of roots that are not needed any more.
+        """
+        gone = numbers()
+        for before, after in ((self.index_top, index_top), (self.space_top, space_top)):
+            for kind in range(before, after, -1):
+                await self.ensure((node_key(kind, 0),))
+                gone.extend(place for place in (self.place_of(node_key(kind, 0)),) if place)
+                below = self.cache.entry(self.cache.slot_of[node_key(kind, 0)], 0)
+                self.cache.clear()
+                del self.roots[kind]
+                self.roots[kind - 1] = below
         self.cache.clear()
         for before, after in ((self.index_top, index_top), (self.space_top, space_top)):
-            entry = self.roots.pop(before)
-            self.roots[after] = entry if after == before else HOLE
-            if after > before and entry != HOLE:
+            if after > before:
+                entry = self.roots.pop(before)
+                self.roots[after] = HOLE
                 for kind in range(after, before, -1):
                     page = bytearray(BLOCK)
                     if kind == before + 1:
                         page[:ENTRY_SIZE] = entry
                     self.cache.mark_dirty(self.cache.insert(node_key(kind, 0), page))
         self.index_top, self.space_top = index_top, space_top
+        return gone
 
     # -- loading ------------------------------------------------------------------------
 

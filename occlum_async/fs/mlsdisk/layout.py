@@ -110,6 +110,12 @@ def kept_free(geometry: Geometry) -> int:
     return geometry.metadata + geometry.metadata // 8 + 64
 
 
+def room_of(geometry: Geometry, reserve: float) -> int:
+    """How many blocks an image may promise that keeps a share of ``reserve`` free."""
+    kept = max(int(geometry.data * reserve), min(SMALL_RESERVE, geometry.data // 8))
+    return geometry.data - kept - geometry.metadata - kept_free(geometry)
+
+
 def plan(image: int, reserve: float, blocks: int | None = None) -> Geometry:
     """The geometry of an image of ``image`` blocks that keeps ``reserve`` of it free; ValueError if it is too small.
 
@@ -120,12 +126,22 @@ def plan(image: int, reserve: float, blocks: int | None = None) -> Geometry:
     if not MIN_BLOCKS <= image <= MAX_BLOCKS:
         raise ValueError(f"a disk has between {MIN_BLOCKS * BLOCK >> 20} MiB and {MAX_BLOCKS * BLOCK >> 40} TiB")
     journal = max(MIN_JOURNAL, min(MAX_JOURNAL, image // JOURNAL_SHARE))
-    most = Geometry(image, image, journal)
-    kept = max(int(most.data * reserve), min(SMALL_RESERVE, most.data // 8))
-    room = most.data - kept - most.metadata - kept_free(most)
+    room = room_of(Geometry(image, image, journal), reserve)
     if room < 1 or (blocks is not None and not 1 <= blocks <= room):
         raise ValueError("the image is too small")
     return Geometry(image, room if blocks is None else blocks, journal)
+
+
+def replan(before: Geometry, blocks: int, reserve: float, image: int = 0) -> Geometry:
+    """The geometry of the same disk with ``blocks`` blocks, on an image of ``image`` blocks, or one that is large
+    enough."""
+    image = max(image, before.image)
+    while image <= MAX_BLOCKS:
+        after = Geometry(image, blocks, before.journal)
+        if blocks <= room_of(after, reserve):
+            return after
+        image += max(64, image // 100)
+    raise ValueError(f"a disk has at most {MAX_BLOCKS * BLOCK >> 40} TiB")
 
 
 def image_blocks(blocks: int, reserve: float) -> int:

@@ -63,12 +63,20 @@ class Space:
         self.available = array("H", bytes(2 * segments))
         self.used = array("H", bytes(2 * segments))
 
-    def resize(self, geometry: Geometry) -> None:
-        """The image has another size; all pages are written, and none is cached."""
-        self.free += geometry.data - self.geometry.data
-        self.geometry = geometry
+    async def grow(self, geometry: Geometry) -> None:
+        """The image is longer; all pages are written, and none is cached."""
+        before, self.geometry = self.geometry, geometry
         self._allocate_tables(geometry)
         self._current = [-1] * STREAMS
+        self._hint = 0
+        # What was behind the image's end was marked as used, so that nobody took it.
+        end = min(geometry.image, before.first + before.regions * REGION)
+        beyond = numbers(range(before.image, end))
+        for region in await self._load_regions(beyond):
+            self._touch(region)
+        self.cache.arena.free(self.slots, geometry.first, beyond, False)
+        self._stale.update(range(before.regions))
+        self.free += geometry.data - before.data
 
     # -- pages ---------------------------------------------------------------------------
 

@@ -231,6 +231,14 @@ class Volume:
         """How many blocks may still be written when ``promised`` are about to: the rest is for the next checkpoint."""
         return self.space.free - promised - self._kept
 
+    async def reshape(self, geometry: Geometry) -> None:
+        """Take another size; everything is written, and nobody is at work."""
+        self.replaced_nodes.extend(await self.forest.reshape(geometry.index_top, geometry.space_top))
+        self.geometry = geometry
+        self._kept = kept_free(geometry)
+        await self.space.grow(geometry)
+        self.changed = True
+
     # -- the journal's part in recovery -----------------------------------------------------------
 
     async def replay(self, deltas: Deltas) -> None:

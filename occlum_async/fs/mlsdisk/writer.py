@@ -65,7 +65,7 @@ class Writer:
         self._closed = False
         self._guests = 0
         self.started: Callable[[], None] | None = None  # called for each batch
-        self._piece = max(SMALL, min(PIECE, volume.geometry.data // 64))
+        self._piece = max(SMALL, min(PIECE, volume.geometry.data // 10))
         # Commits early when there is no room else, if there is anything to commit; None: ENOSPC instead.
         self.relieve: Callable[[], Awaitable[bool]] | None = None
 
