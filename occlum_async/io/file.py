@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..abi.errors import SyscallError
 from ..abi.user import UserPointer
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL = 0x1, 0x2, 0x4, 0x8, 0x10, 0x20
 POLLRDNORM, POLLRDBAND, POLLWRNORM, POLLWRBAND, POLLMSG, POLLRDHUP = 0x40, 0x80, 0x100, 0x200, 0x400, 0x2000
+
+
+T = TypeVar("T")
 
 
 class File:
@@ -174,4 +177,25 @@ class File:
         """
         if self.flags & os.O_NONBLOCK:
             raise SyscallError(errno.EAGAIN)
-        return self.waiters.wait(self.scheduler, events | POLLERR | POLLHUP, timeout)
+        return self.held_while(self.waiters.wait(self.scheduler, events | POLLERR | POLLHUP, timeout))
+
+    async def held_while(self, wait: Awaitable[T]) -> T:
+        """Wait as a call on this file does: the file stays open, even if its last descriptor is closed meanwhile.
+
+        It stays so until the call is over or waits again, as the call will look at it when it has waited. A file
+        that nobody has acquired is its maker's affair.
+        """
+        if not self.users:
+            return await wait
+        self.users += 1
+        try:
+            return await wait
+        finally:
+            if self.users > 1 or self.scheduler.loop.is_closed():
+                self.users -= 1
+            else:
+                # Runs when the present strand has come to rest, before anybody else's call is served.
+                self.scheduler.spawn(self._let_go())
+
+    async def _let_go(self) -> None:
+        self.release()

@@ -54,7 +54,7 @@ class ConnectionSocket(Socket):
             raise SyscallError(errno.EINVAL)
         deadline = self.deadline(self.receive_timeout)
         while not self.backlog:
-            if self.shut & SHUT_RECEIVE:
+            if self.shut & SHUT_RECEIVE or not self.accepting():
                 raise SyscallError(errno.EINVAL)
             await self.wait_ready(POLLIN | POLLRDNORM, flags, deadline, exclusive=True)
         child: Self = self.backlog.popleft()

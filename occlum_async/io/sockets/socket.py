@@ -307,11 +307,11 @@ class Socket(SocketOptions, File):
             raise SyscallError(errno.EAGAIN)
         events |= POLLERR | POLLHUP
         if deadline is None:
-            await self.waiters.wait(self.scheduler, events, None, exclusive)
+            await self.held_while(self.waiters.wait(self.scheduler, events, None, exclusive))
             return
         try:
             left = deadline - self.scheduler.loop.time()
-            if not await self.waiters.wait(self.scheduler, events, left, exclusive):
+            if not await self.held_while(self.waiters.wait(self.scheduler, events, left, exclusive)):
                 raise SyscallError(errno.EAGAIN)
         except Interrupted:
             raise SyscallError(errno.EINTR) from None

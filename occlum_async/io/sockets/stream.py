@@ -186,7 +186,7 @@ class ByteStream(ConnectionSocket):
                     return data if isinstance(data, bytes) else bytes(data)
             if not self.may_park(size):
                 break
-            await self.waiters.wait(self.scheduler, READABLE | POLLERR | POLLHUP)
+            await self.held_while(self.waiters.wait(self.scheduler, READABLE | POLLERR | POLLHUP))
         if not size:
             return b""
         received = await self.receive(size)
