@@ -13,7 +13,19 @@ from typing import Any
 import pytest
 
 from occlum_async.libos import Bind, LibOS
-from tests.apps.servers import TIME, booted, digest, free_port, native, needs, reachable, run, running, server, serving
+from tests.apps.servers import (
+    TIME,
+    booted,
+    digest,
+    free_port,
+    native,
+    needs,
+    reachable,
+    run,
+    running,
+    server,
+    serving,
+)
 
 NGINX = ("nginx", "-c", "/www/nginx.conf")
 PORTS = PLAIN, PROXY, TLS = 8080, 8081, 8443
@@ -168,3 +180,23 @@ async def test_a_proxy_between_the_host_and_inside(site: Path, mode: dict[str, A
         assert {digest(body) for body in bodies} == {wanted}
         for way in (f"{address}/outside/blob", f"{address}/blob", f"--cacert /www/cert https://localhost:{tls}/blob"):
             assert await run(libos, "sh", "-c", f"curl -sS {way} | sha256sum") == f"{wanted}  -\n"
+
+
+@needs("wget")
+async def test_tls_to_the_host(site: Path, mode: dict[str, Any]) -> None:
+    port = free_port()
+    files = ("openssl", "s_server", "-accept", str(port), "-cert", "cert", "-key", "key", "-quiet", "-WWW")
+    address = f"https://localhost:{port}/blob"
+    clients = (
+        ("curl", "-sS", "--cacert", "/www/cert", "-o", "/tmp/blob"),
+        ("wget", "-q", "--ca-certificate=/www/cert", "-O", "/tmp/blob"),
+    )
+    async with (
+        running(*files, cwd=site),
+        booted(network="host", binds=[Bind(str(site), "/www", True)], **mode) as libos,
+    ):
+        await reachable(port)
+        for client in clients:
+            await run(libos, *client, address)
+            assert digest(await libos.fs.read_bytes("/tmp/blob")) == digest((site / "blob").read_bytes())
+        assert "certificate" in await run(libos, "curl", "-sS", address, status=60)
