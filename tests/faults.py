@@ -31,8 +31,14 @@ class Liar:
         self.random = random.Random(seed)
         self.rate = 0.0
         self.told: Counter[str] = Counter()
+        # Honest, but lazy: of what is asked for only a part is transferred.
+        self.lazy = False
         # What the next answers are, before chance has its say.
         self.scripted: list[Any] = []
+
+    def part(self, size: int) -> int:
+        """How much of ``size`` bytes is transferred: all, unless the host is lazy."""
+        return self.random.randrange(1, size + 1) if self.lazy and size else size
 
     def lies(self, operation: str) -> bool:
         """Whether to lie now; counted."""
@@ -68,6 +74,9 @@ class FaultyLibrary:
     def uring_queue(self, ring: Any, code: int, *rest: Any) -> int:
         """There may be no room."""
         self._note(code, rest[-2])
+        if code in (self._lib.IORING_OP_SEND, self._lib.IORING_OP_SEND_ZC):
+            fd, address, length, *more = rest
+            rest = (fd, address, self._liar.part(length), *more)
         full = not self._liar.scripted and self._liar.lies("full")
         return -errno.EBUSY if full else int(self._lib.uring_queue(ring, code, *rest))
 
@@ -81,6 +90,9 @@ class FaultyLibrary:
         """What completes at once may have completed otherwise."""
         *_, number, result = rest
         self._note(code, number)
+        if code in (self._lib.IORING_OP_READ, self._lib.IORING_OP_WRITE):
+            fd, address, length, *more = rest
+            rest = (fd, address, self._liar.part(length), *more)
         state = int(self._lib.uring_start(ring, code, *rest))
         if state > 0 and state & self._lib.URING_DONE and self._liar.lies("start"):
             result[0] = self._result(number, result[0])
@@ -115,6 +127,9 @@ class FaultyCalls:
     def call(self, operation: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """The boundary's own ``call``, of a function that may lie."""
 
+        if self.liar.lazy:
+            arguments = self._lessened(operation, arguments)
+
         def faulty(*arguments: Any, **options: Any) -> Any:
             if not self.liar.lies(operation):
                 return function(*arguments, **options)
@@ -123,6 +138,19 @@ class FaultyCalls:
             return self._other(operation, function(*arguments, **options))
 
         return super().call(operation, faulty, *arguments, **options)  # type: ignore[misc]
+
+    def _lessened(self, operation: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments of a transfer that is asked for less."""
+        if operation == "read" and len(arguments) > 1:
+            fd, size, *more = arguments
+            return fd, self.liar.part(size), *more
+        if operation == "write":
+            fd, view, *more = arguments
+            return fd, view[: self.liar.part(len(view))], *more
+        if operation == "send" and len(arguments) == 2:
+            fd, pieces = arguments
+            return fd, [pieces[0][: self.liar.part(len(pieces[0]))]]
+        return arguments
 
     def _other(self, operation: str, answer: Any) -> Any:
         """Another answer of the same type."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from contextlib import suppress
 from pathlib import Path
@@ -109,3 +110,38 @@ async def test_connections(kind: str, liar: Liar, seed: int, caplog: pytest.LogC
         with suppress(ProcessLookupError):  # an error of accept(2) ends it
             server.kill()
     assert "oops" not in caplog.text
+
+
+COPY = "cp /data/blob /data/copy; cat /data/copy | tee /data/again | cksum; cksum /data/copy; truncate -s 0 /data/copy"
+
+
+@needs("socat")
+async def test_short_transfers_are_no_loss(kind: str, liar: Liar, tmp_path: Path) -> None:
+    """A host that reads, writes and sends less than it was asked to has not lied: nothing is missing in the end."""
+    blob = liar.random.randbytes(300_000)
+    (tmp_path / "blob").write_bytes(blob)
+    liar.lazy = True
+    async with LibOS(boundary=kind, binds=[Bind(str(tmp_path), "/data")], publish=["127.0.0.1:0:5000"]) as libos:
+        process = await libos.spawn("sh", "-c", COPY, stdin=DEVNULL, stdout=PIPE)
+        output, _ = await asyncio.wait_for(process.communicate(), TIME)
+        sums = [line.split()[:2] for line in output.decode().splitlines()]
+        assert len(sums) == 2 and sums[0] == sums[1] and sums[0][1] == "300000"
+        assert (tmp_path / "again").read_bytes() == blob
+        server = await libos.spawn("socat", "TCP-LISTEN:5000", "PIPE", stdin=DEVNULL, stdout=DEVNULL)
+        await listening(libos, 5000)
+        port = libos.published[0][0]
+        assert await asyncio.get_running_loop().run_in_executor(None, _echoed, port, blob) == blob
+        assert await asyncio.wait_for(server.wait(), TIME) == 0
+        assert libos.stats()["boundary"]["refused"] == libos.stats()["oopses"] == 0
+
+
+def _echoed(port: int, blob: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), TIME) as client:
+        client.settimeout(TIME)
+        sender = threading.Thread(target=lambda: (client.sendall(blob), client.shutdown(socket.SHUT_WR)))
+        sender.start()
+        data = b""
+        while piece := client.recv(1 << 16):
+            data += piece
+        sender.join()
+        return data

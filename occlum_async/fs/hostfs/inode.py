@@ -469,20 +469,26 @@ class HostInode(Inode):
 
     async def read(self, size: int, offset: int) -> bytes:
         self._check_regular()
-        boundary = self.fs.boundary
-        if size <= MAX_TRANSFER:
-            return await boundary.read(await self._file(READ), size, offset)
-        pieces = []
         size = min(size, MAX_READ)
-        while size > 0:
-            step = min(size, MAX_TRANSFER)
-            piece = await boundary.read(await self._file(READ), step, offset)
+        piece = await self._read_piece(size, offset)
+        done = len(piece)
+        if done == size or self._at_end(piece, offset):
+            return piece
+        pieces = [piece]
+        while done < size:
+            piece = await self._read_piece(size - done, offset + done)
             pieces.append(piece)
-            if len(piece) < step:
+            done += len(piece)
+            if self._at_end(piece, offset + done - len(piece)):
                 break
-            size -= step
-            offset += step
         return b"".join(pieces)
+
+    async def _read_piece(self, size: int, offset: int) -> bytes:
+        return await self.fs.boundary.read(await self._file(READ), min(size, MAX_TRANSFER), offset)
+
+    def _at_end(self, piece: bytes, offset: int) -> bool:
+        """Whether nothing comes after ``piece``: else the host has read less than it was asked to."""
+        return not piece or offset + len(piece) >= self.size
 
     async def write(self, data: bytes | memoryview, offset: int) -> int:
         self._check_regular()
