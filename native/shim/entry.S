@@ -3,6 +3,13 @@
 
 	.text
 
+/* Leave a signal handler that nobody returns to: rdi, rsi as below. */
+	.globl shim_begin
+shim_begin:
+	lea	OA_AREA_STACK_TOP(%rdi), %rsp
+	pushq	$0x202			/* EFLAGS_CLEAN */
+	popfq
+
 /* A signal handler sends a thread here: rdi = its area, rsi = what to do, on the shim's own stack. */
 	.globl shim_enter
 shim_enter:

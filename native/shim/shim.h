@@ -109,6 +109,8 @@ long save_fpu(void *state, u64 features);
 long blocking_call(struct oa_slot *slot, long number, const u64 *args);
 long clone_thread(u64 flags, void *stack, void *child_tid, u64 tls, struct area *area);
 
+void shim_begin(struct area *area, void (*action)(struct area *)) __attribute__((noreturn));
+
 /* submit.c */
 long submit(struct area *area, u32 number, const u64 *args);
 long submit_call(struct area *area, u32 number, const u64 *args);

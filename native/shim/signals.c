@@ -2,7 +2,7 @@
 #include "shim.h"
 
 enum { SIGILL = 4, SIGTRAP = 5, SIGBUS = 7, SIGFPE = 8, SIGUSR1 = 10, SIGSEGV = 11, SIGSYS = 31 };
-enum { SA_SIGINFO = 4, SA_RESTORER = 0x04000000, SA_ONSTACK = 0x08000000 };
+enum { SA_SIGINFO = 4, SA_RESTORER = 0x04000000, SA_ONSTACK = 0x08000000, SA_NODEFER = 0x40000000 };
 enum { SS_ONSTACK = 1, SS_DISABLE = 2 };
 
 #define EFLAGS_CLEAN 0x202UL        /* interrupts on; no direction, trap or alignment flag of the guest's */
@@ -141,36 +141,59 @@ static void on_fault(int signal, const struct host_info *info, struct area *area
 	redirect(context, area, shim_fault);
 }
 
-/* Every host signal; runs on the area's signal stack with all signals blocked. */
-static void on_signal(int signal, const struct host_info *info, struct user_context *user)
+static struct area *this_area(void)
 {
-	struct area *area = (struct area *)((u64)__builtin_frame_address(0) & ~(u64)(OA_AREA_SIZE - 1));
-	struct context *context = &user->context;
-
-	if (signal == SIGUSR1) {
-		on_kick(area, context);
-	} else if (signal == SIGSYS && !in_shim(context->rip)) {
-		save_registers(&area->regs, context);
-		area->orig_rax = context->rax;
-		area->full = 0;
-		redirect(context, area, shim_syscall);
-	} else {
-		on_fault(signal, info, area, context);
-	}
+	return (struct area *)((u64)__builtin_frame_address(0) & ~(u64)(OA_AREA_SIZE - 1));
 }
 
-void install_handlers(void)
+/* Kicks and faults; runs on the area's signal stack with all signals blocked. */
+static void on_signal(int signal, const struct host_info *info, struct user_context *user)
 {
-	static const int signals[] = { SIGSYS, SIGUSR1, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
+	if (signal == SIGUSR1)
+		on_kick(this_area(), &user->context);
+	else
+		on_fault(signal, info, this_area(), &user->context);
+}
+
+/* A system call of the guest's. Invariant: no signal is blocked here but what was before, so the handler need not
+ * be returned from: that would cost a host call to bring back what restore_fpu and shim_begin bring back. A kick that
+ * lands in here finds the shim at work and leaves it to shim_return. */
+static void on_trap(int signal, const struct host_info *info, struct user_context *user)
+{
+	struct area *area = this_area();
+	struct context *context = &user->context;
+
+	if (in_shim(context->rip)) {
+		on_fault(signal, info, area, context);
+		return;
+	}
+	save_registers(&area->regs, context);
+	area->orig_rax = context->rax;
+	area->full = 0;
+	restore_fpu(context->fpu, fpu_features);
+	shim_begin(area, shim_syscall);
+}
+
+static void install_handler(int signal, void (*handler)(int, const struct host_info *, struct user_context *),
+			    u64 flags, u64 mask)
+{
 	struct {
 		void *handler;
 		u64 flags;
 		void *restorer;
 		u64 mask;
-	} action = { on_signal, SA_SIGINFO | SA_RESTORER | SA_ONSTACK, signal_restorer, ~0UL };
+	} action = { handler, SA_SIGINFO | SA_RESTORER | SA_ONSTACK | flags, signal_restorer, mask };
+
+	host_call(SYS_rt_sigaction, (u64)signal, (u64)&action, 0, 8, 0, 0);
+}
+
+void install_handlers(void)
+{
+	static const int signals[] = { SIGUSR1, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 
 	for (u64 i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		host_call(SYS_rt_sigaction, (u64)signals[i], (u64)&action, 0, 8, 0, 0);
+		install_handler(signals[i], on_signal, 0, ~0UL);
+	install_handler(SIGSYS, on_trap, SA_NODEFER, 0);
 }
 
 void install_signal_stack(struct area *area)
