@@ -101,7 +101,7 @@ class FileAccess:
         names: list[str] = []
         async with self._open(path, os.O_RDONLY | os.O_DIRECTORY) as file:
             assert isinstance(file, DirectoryFile)
-            while packed := await file.list(CHUNK, lambda entry: entry.name + b"/"):
+            while packed := await file.list(CHUNK, lambda entry, _: entry.name + b"/"):
                 names += [os.fsdecode(name) for name in packed.split(b"/") if name not in (b"", b".", b"..")]
         return sorted(names)
 

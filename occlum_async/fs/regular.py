@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from ..abi.errors import SyscallError
+from ..abi.stat import S_IFDIR
 from ..abi.user import UserPointer
 from ..io.file import POLLNVAL, File
 from ..sched.mutex import Mutex
@@ -212,6 +213,9 @@ class RegularFile(PlacedFile):
         return self.inode.mapping(shared, writable)
 
 
+Entries = list[DirEntry]
+
+
 class DirectoryFile(PlacedFile):
     """An open directory. ``position`` is the cookie of the last entry that was read.
 
@@ -224,7 +228,7 @@ class DirectoryFile(PlacedFile):
     def __init__(self, scheduler: Scheduler, flags: int, location: Location) -> None:
         super().__init__(scheduler, flags, location)
         # What the file system returned last and the reader has not taken yet.
-        self._ahead: list[DirEntry] = []
+        self._ahead: Entries = []
 
     async def read(self, size: int) -> bytes:
         raise SyscallError(errno.EISDIR)
@@ -252,45 +256,44 @@ class DirectoryFile(PlacedFile):
     async def sync(self, data_only: bool = False) -> None:
         await self.inode.sync(data_only)
 
-    async def list(self, size: int, pack: Callable[[DirEntry], bytes]) -> bytes:
-        """As many entries, packed by ``pack``, as fit into ``size`` bytes; EINVAL if not one does."""
+    async def list(self, size: int, pack: Callable[[DirEntry, int], bytes]) -> bytes:
+        """As many entries as fit into ``size`` bytes, each packed with its position; EINVAL if not one does."""
         if self.inode.nlink == 0:
             raise SyscallError(errno.ENOENT)
         packed: list[bytes] = []
         room = size
-        while entry := await self._next():
-            record = pack(entry)
-            if len(record) > room:
-                if not packed:
-                    raise SyscallError(errno.EINVAL)
+        while entries := await self._next():
+            # What the file system returned may be what it keeps: entries are not changed here, only taken.
+            while entries:
+                entry = entries[-1]
+                position = min(entry.cookie + 2, self.END)
+                record = pack(entry, position)
+                room -= len(record)
+                if room < 0:
+                    break
+                packed.append(record)
+                self.position = position
+                entries.pop()
+            if room < 0:
                 break
-            room -= len(record)
-            packed.append(record)
-            self.position = entry.cookie
-            if self._ahead and self._shown(self._ahead[-1].cookie) == entry.cookie:
-                self._ahead.pop()
+        if room < 0 and not packed:
+            raise SyscallError(errno.EINVAL)
         mount = self.location.mount
         if not mount.flags & MS_NODIRATIME:
             touch_access(self.inode, mount.flags, mount.readonly)
         inotify.notify_at(self.location, inotify.IN_ACCESS)
         return b"".join(packed)
 
-    async def _next(self) -> DirEntry | None:
-        """The entry after ``position``, which stays."""
-        if self.position < 2:
-            above = self.location.up().inode if self.position else self.inode
-            return DirEntry(b".." if self.position else b".", above.ino, 0o040000, self.position + 1)
+    async def _next(self) -> Entries:
+        """The entries that follow ``position``, the next one last; none at the end."""
         if not self._ahead:
-            self._ahead = await self.inode.readdir(self.position - 2) if self.position < self.END else []
-            self._ahead.reverse()
-        if not self._ahead:
-            return None
-        entry = self._ahead[-1]
-        return DirEntry(entry.name, entry.ino, entry.type, self._shown(entry.cookie))
-
-    @classmethod
-    def _shown(cls, cookie: int) -> int:
-        return min(cookie + 2, cls.END)
+            if self.position < 2:
+                above = self.location.up().inode
+                dots = [DirEntry(b"..", above.ino, S_IFDIR, 0), DirEntry(b".", self.inode.ino, S_IFDIR, -1)]
+                self._ahead = dots[: 2 - self.position]
+            elif self.position < self.END:
+                self._ahead = list(reversed(await self.inode.readdir(self.position - 2)))
+        return self._ahead
 
 
 class PathFile(PlacedFile):

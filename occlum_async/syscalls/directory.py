@@ -21,21 +21,22 @@ from .table import syscall
 
 DIRENT64 = struct.Struct("<QqHB")
 DIRENT = struct.Struct("<QQH")
+_NAME_AT = DIRENT64.size
 # One call lists at most this many bytes, as glibc asks for: so that no call holds much, nor others up.
 LISTING = 1 << 15
 
 
-def _pack64(entry: DirEntry) -> bytes:
+def _pack64(entry: DirEntry, position: int) -> bytes:
     """``struct linux_dirent64``."""
-    length = (DIRENT64.size + len(entry.name) + 1 + 7) & ~7
-    head = DIRENT64.pack(entry.ino, entry.cookie, length, entry.type >> 12)
+    length = (_NAME_AT + len(entry.name) + 1 + 7) & ~7
+    head = DIRENT64.pack(entry.ino, position, length, entry.type >> 12)
     return (head + entry.name).ljust(length, b"\0")
 
 
-def _pack(entry: DirEntry) -> bytes:
+def _pack(entry: DirEntry, position: int) -> bytes:
     """``struct linux_dirent``, whose type stands in its last byte."""
     length = (DIRENT.size + len(entry.name) + 2 + 7) & ~7
-    head = DIRENT.pack(entry.ino, entry.cookie, length)
+    head = DIRENT.pack(entry.ino, position, length)
     return (head + entry.name).ljust(length - 1, b"\0") + bytes((entry.type >> 12,))
 
 
