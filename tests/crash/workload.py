@@ -63,7 +63,8 @@ async def change(
     try:
         await disk.write(first, b"".join(pieces))
     except SyscallError as error:
-        assert error.errno == errno.ENOSPC
+        if error.errno != errno.ENOSPC:
+            raise
         await (sync or disk.sync)()
         await disk.write(first, b"".join(pieces))
     model.update(zip(range(first, first + count), pieces, strict=True))

@@ -295,6 +295,7 @@ class MlsDisk(BlockDevice):
             "cached_nodes": len(self._volume.cache.slot_of),
             "changed_nodes": self._volume.cache.dirty_count,
             "generation": space.generation,
+            "failed": self._writer.error,
         }
 
 
