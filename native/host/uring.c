@@ -127,6 +127,11 @@ int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32
     return 0;
 }
 
+int uring_send(struct uring *ring, int fd, const char *data, uint32_t size, uint32_t flags, uint64_t number)
+{
+    return uring_queue(ring, IORING_OP_SEND, fd, (uintptr_t)data, size, 0, flags, 0, 0, number, 0);
+}
+
 int uring_provide(struct uring *ring, unsigned count, unsigned size)
 {
     size_t head = (count * sizeof(struct io_uring_buf) + 4095) & ~(size_t)4095;

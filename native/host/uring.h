@@ -36,6 +36,9 @@ int uring_event(const struct uring *ring);
 int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
                 uint32_t flags, uint16_t priority, int select, uint64_t number, int64_t timeout);
 
+/* Queue a send(2); the data must stay where it is until the completion. */
+int uring_send(struct uring *ring, int fd, const char *data, uint32_t size, uint32_t flags, uint64_t number);
+
 /* Give the kernel count buffers (a power of two) of size bytes to receive into. 0 or a negative errno. */
 int uring_provide(struct uring *ring, unsigned count, unsigned size);
 

@@ -11,6 +11,7 @@ import errno
 import importlib
 import logging
 import os
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -30,29 +31,33 @@ RETRY = 0.001  # seconds until the host is asked again after it took nothing
 # Under this number nobody waits for the completion: that of a time-out that only watches another operation.
 NOBODY = 0
 
-Results = Callable[[int, int], None]
 # code, fd, address, length, offset, flags, priority, select, number, timeout: see native/host/uring.h
 Entry = tuple[int, int, int, int, int, int, int, bool, int, int]
+COMPLETION = struct.Struct("<QiI")
 
 
 class Operation:
-    """An operation under way: who waits for it, and the memory that it uses.
+    """An operation under way: the memory that it uses, and the strand that waits for its only completion.
 
-    ``results`` is called with the result and the flags of each completion, instead of a strand that waits for the only
-    one. ``repeats``: there may be several.
+    Subclasses do something else with ``completed``. ``repeats``: there may be several completions.
     """
 
-    __slots__ = ("done", "memory", "number", "repeats", "result", "results", "strand", "ticket")
+    __slots__ = ("done", "memory", "number", "repeats", "result", "strand", "ticket")
 
-    def __init__(self, number: int, memory: object, results: Results | None = None, repeats: bool = False) -> None:
-        self.number = number
-        self.results = results
+    def __init__(self, memory: object, repeats: bool = False) -> None:
+        self.number = NOBODY
         self.repeats = repeats
         self.strand: Strand | None = None
         self.ticket = 0
         self.memory = memory
         self.result = 0
         self.done = False
+
+    def completed(self, result: int, flags: int) -> None:
+        """The host says so. Without F_MORE in ``flags`` it is ``done``."""
+        self.result = result
+        if self.strand is not None:
+            self.strand.resume(self.ticket)
 
 
 def load() -> Any:
@@ -93,6 +98,11 @@ class Ring:
             )
         self._result = self.ffi.new("int32_t *")
         self._completions = self.ffi.new("struct uring_completion[]", TAKE)
+        self._taken = self.ffi.buffer(self._completions)
+        self._more = self.lib.IORING_CQE_F_MORE
+        # The provided buffers, as one piece of memory.
+        self._buffers: Any = b""
+        self._buffer_count = self._buffer_size = 0
         self._number = NOBODY
         # Operations that found no room in the queue, in order.
         self._backlog: deque[Entry] = deque()
@@ -128,7 +138,8 @@ class Ring:
         done = state > 0 and state & self.lib.URING_DONE
         operation = None
         if not done:
-            self.pending[number] = operation = Operation(number, memory)
+            self.pending[number] = operation = Operation(memory)
+            operation.number = number
         if state > 0 and state & self.lib.URING_OTHERS:
             self.take()
         return operation, result
@@ -137,21 +148,8 @@ class Ring:
         self, name: str, code: int, fd: int, address: int, length: int, offset: int, flags: int, memory: object
     ) -> Operation:
         """Queue an operation for the exit at the end of this turn of the event loop."""
-        operation = Operation(self._count(name), memory)
-        self._push(operation, code, fd, address, length, offset, flags)
-        return operation
-
-    def queue_socket(
-        self, name: str, code: int, fd: int, results: Results, *, address: int = 0, length: int = 0, offset: int = 0,
-        flags: int = 0, priority: int = 0, select: bool = False, repeats: bool = False, timeout: float = 0,
-        memory: object = None,
-    ) -> Operation:  # fmt: skip
-        """Queue an operation of a socket; each of its completions goes to ``results``.
-
-        After ``timeout`` seconds (0: never) the host cancels it.
-        """
-        operation = Operation(self._count(name), memory, results, repeats)
-        self._push(operation, code, fd, address, length, offset, flags, priority, select, round(timeout * 1e9))
+        operation = Operation(memory)
+        self.push(name, operation, code, fd, address, length, offset, flags)
         return operation
 
     def _count(self, name: str) -> int:
@@ -161,15 +159,28 @@ class Ring:
         self._number = number = self._number + 1
         return number
 
-    def _push(
-        self, operation: Operation, code: int, fd: int, address: int, length: int, offset: int, flags: int,
-        priority: int = 0, select: bool = False, timeout: int = 0,
+    def push(
+        self, name: str, operation: Operation, code: int, fd: int, address: int = 0, length: int = 0, offset: int = 0,
+        flags: int = 0, priority: int = 0, select: bool = False, timeout: float = 0,
     ) -> None:  # fmt: skip
-        """Put an operation into the queue; behind it, while the queue is full and the host takes nothing."""
-        number = operation.number
-        entry = (code, fd, address, length, offset, flags, priority, select, number, timeout)
+        """Put ``operation`` into the queue; behind it, while the queue is full and the host takes nothing.
+
+        After ``timeout`` seconds (0: never) the host cancels it.
+        """
+        number = operation.number = self._count(name)
+        operation.done = False
+        entry = (code, fd, address, length, offset, flags, priority, select, number, round(timeout * 1e9))
         if self._backlog or self.lib.uring_queue(self._ring, *entry) < 0:
             self._backlog.append(entry)
+        self.pending[number] = operation
+        self._flush_later()
+
+    def push_send(self, operation: Operation, fd: int, data: bytes, flags: int) -> None:
+        """Put an operation into the queue that sends ``data``: ``push`` of what there is most of."""
+        number = operation.number = self._count("send")
+        if self._backlog or self.lib.uring_send(self._ring, fd, data, len(data), flags, number) < 0:
+            address = self.address(self.ffi.from_buffer(data))
+            self._backlog.append((self.lib.IORING_OP_SEND, fd, address, len(data), 0, flags, 0, False, number, 0))
         self.pending[number] = operation
         self._flush_later()
 
@@ -219,9 +230,8 @@ class Ring:
         try:
             while count := self.lib.uring_take(self._ring, self._completions, TAKE):
                 taken += count
-                for index in range(count):
-                    completion = self._completions[index]
-                    self.complete(completion.number, completion.result, completion.flags)
+                for number, result, flags in COMPLETION.iter_unpack(self._taken[: count * COMPLETION.size]):
+                    self.complete(number, result, flags)
         finally:
             self._taking = False
         for _ in range(self.lib.uring_entered(self._ring)):
@@ -235,21 +245,17 @@ class Ring:
             if number != NOBODY:
                 self.calls.refuse("io_uring", f"completion of the unknown operation {number}")
             return
-        more = flags & self.lib.IORING_CQE_F_MORE
-        if more and not operation.repeats:
+        if flags & self._more:
+            if operation.repeats:
+                operation.completed(result, flags)
+                return
             # A lie, but the end of it: whoever waited has waited long enough.
             self.calls.refuse("io_uring", f"one more result of operation {number}, which has one")
-            flags, more = flags & ~more, 0
-        results = operation.results
-        if not more:
-            del self.pending[number]
-            operation.result = result
-            operation.done = True
-            operation.results = operation.memory = None
-        if results is not None:
-            results(result, flags)
-        elif operation.strand is not None:
-            operation.strand.resume(operation.ticket)
+            flags &= ~self._more
+        del self.pending[number]
+        operation.done = True
+        operation.memory = None
+        operation.completed(result, flags)
 
     # -- waiting -------------------------------------------------------------------
 
@@ -297,13 +303,17 @@ class Ring:
             message = f"the host's io_uring has no buffer rings ({os.strerror(-error)})"
             raise HostUnsupported(message, "it needs Linux 6.0")
 
-    def buffer(self, number: int) -> Any:
-        """The provided buffer of that number; NULL when there is none."""
-        return self.lib.uring_buffer(self._ring, number)
+        self._buffers = self.ffi.buffer(self.lib.uring_buffer(self._ring, 0), count * size)
+        self._buffer_count, self._buffer_size = count, size
 
-    def give_back(self, number: int) -> None:
-        """Lend a provided buffer again."""
+    def take_buffer(self, number: int, size: int) -> bytes | None:
+        """What the host has put into a provided buffer, which it is lent again; None when that can't be true."""
+        if not 0 <= number < self._buffer_count or size > self._buffer_size:
+            return None
+        start = number * self._buffer_size
+        data: bytes = self._buffers[start : start + size]
         self.lib.uring_return(self._ring, number)
+        return data
 
     # -- the end ---------------------------------------------------------------------
 
