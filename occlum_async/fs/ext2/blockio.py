@@ -5,9 +5,16 @@ Invariant: what is written to one block never changes its neighbours in the same
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...sched.mutex import Mutex
-from ...sched.strand import Scheduler
+from ...sched.strand import CoroutineStrand, Scheduler
+from ...sched.waitqueue import WaitQueue
 from ..block.device import BLOCK, BlockDevice
+
+Data = bytes | bytearray | memoryview
+
+WRITERS = 8  # runs that are on their way to the device at the same time
 
 
 class BlockIO:
@@ -31,7 +38,7 @@ class BlockIO:
         start = (block - first * ratio) * self.block_size
         return data[start : start + count * self.block_size]
 
-    async def write(self, block: int, data: bytes | bytearray | memoryview) -> None:
+    async def write(self, block: int, data: Data) -> None:
         """Write whole blocks from ``block`` on. EIO, ENOSPC."""
         ratio = self._ratio
         count = len(data) // self.block_size
@@ -49,6 +56,33 @@ class BlockIO:
                 joined[-BLOCK:] = await self.device.read(last - 1, 1)
             joined[before:after] = data
             await self.device.write(first, joined)
+
+    async def write_many(self, runs: Sequence[tuple[int, Data]]) -> None:
+        """Write several runs that have no block in common, some at a time. The first error, when none is under way."""
+        waiting = iter(runs)
+        running = min(WRITERS, len(runs))
+        failures: list[Exception] = []
+        finished = WaitQueue()
+
+        async def write() -> None:
+            nonlocal running
+            try:
+                for block, data in waiting:
+                    await self.write(block, data)
+                    if failures:
+                        break
+            except Exception as error:
+                failures.append(error)
+            finally:
+                running -= 1
+                finished.wake()
+
+        for _ in range(running):
+            CoroutineStrand(self.scheduler, write()).step()
+        while running:
+            await finished.wait(self.scheduler, interruptible=False)
+        if failures:
+            raise failures[0]
 
     async def discard(self, block: int, count: int) -> None:
         """The content is no longer needed. Blocks of the device that hold others too are left alone."""

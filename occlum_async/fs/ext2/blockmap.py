@@ -116,8 +116,8 @@ class BlockMap:
 
     # -- adding ------------------------------------------------------------------------------
 
-    async def leaf(self, inode: Ext2Inode, number: int) -> tuple[Words, int, int, Buffer | None]:
-        """The words that hold block ``number``'s, its index and the end in them, and their buffer (None: the inode).
+    async def leaf(self, inode: Ext2Inode, number: int) -> tuple[Words, int, Buffer | None]:
+        """The words that hold block ``number``'s, its index in them, and their buffer (None: the inode).
 
         Indirect blocks on the way are made. ENOSPC, EIO.
         """
@@ -134,7 +134,7 @@ class BlockMap:
                 self._changed(inode, buffer)
                 buffer = self.fs.buffers.fresh(place)
             words = buffer.words
-        return words, path[-1], DIRECT if buffer is None else self.fanout, buffer
+        return words, path[-1], buffer
 
     async def _new_indirect(self, inode: Ext2Inode, number: int, depth: int, levels: int) -> int:
         key = (levels << 4 | depth, (number - self._start(levels + 1)) // self.fanout ** (levels - depth))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from weakref import WeakValueDictionary
 
-from ...sched.mutex import Mutex
 from ...sched.waitqueue import WaitQueue
 from .blockio import BlockIO
 
@@ -48,7 +47,6 @@ class Buffers:
         self._recent: OrderedDict[int, Buffer] = OrderedDict()
         self._known: WeakValueDictionary[int, Buffer] = WeakValueDictionary()
         self._loading: dict[int, WaitQueue] = {}
-        self._writing = Mutex()
 
     def cached(self, block: int) -> Buffer | None:
         """The buffer of ``block`` if it is in memory."""
@@ -115,29 +113,16 @@ class Buffers:
         self._known.pop(block, None)
 
     async def flush(self) -> None:
-        """Write what is dirty, in the order of the blocks, neighbours at once. What fails stays dirty."""
-        async with self._writing.hold(self.io.scheduler):
-            blocks = sorted(self.dirty)
-            start = 0
-            while start < len(blocks):
-                end = start + 1
-                while end < len(blocks) and end - start < RUN and blocks[end] == blocks[end - 1] + 1:
-                    end += 1
-                await self._write([buffer for block in blocks[start:end] if (buffer := self.dirty.get(block))])
-                start = end
-
-    async def _write(self, run: list[Buffer]) -> None:
-        if not run or run[-1].block - run[0].block >= len(run):  # one was freed meanwhile: the others go by themselves
-            for buffer in run:
-                await self._write([buffer])
-            return
-        for buffer in run:
-            self.dirty.pop(buffer.block, None)
-        data = bytes(run[0].data) if len(run) == 1 else b"".join(buffer.data for buffer in run)
+        """Write what is dirty, neighbours at once, while nobody changes or frees a block. What fails stays dirty."""
+        batch, self.dirty = self.dirty, {}
+        runs: list[tuple[int, list[bytearray]]] = []
+        for block in sorted(batch):
+            if runs and len(runs[-1][1]) < RUN and block == runs[-1][0] + len(runs[-1][1]):
+                runs[-1][1].append(batch[block].data)
+            else:
+                runs.append((block, [batch[block].data]))
         try:
-            await self.io.write(run[0].block, data)
+            await self.io.write_many([(first, b"".join(pieces)) for first, pieces in runs])
         except BaseException:
-            for buffer in run:
-                if self._known.get(buffer.block) is buffer:
-                    self.dirty.setdefault(buffer.block, buffer)
+            self.dirty = batch | self.dirty
             raise

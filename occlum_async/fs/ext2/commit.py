@@ -24,13 +24,21 @@ class Gate(AbstractAsyncContextManager[None]):
         self._queue = WaitQueue()
 
     async def __aenter__(self) -> None:
-        while self.is_shut:
-            await self._queue.wait(self.scheduler, interruptible=False)
-        self.inside += 1
+        await self.enter()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leave()
+
+    async def enter(self) -> None:
+        """Begin a change, when the gate is open."""
+        while self.is_shut:
+            await self._queue.wait(self.scheduler, interruptible=False)
+        self.inside += 1
+
+    def leave(self) -> None:
+        """The change is done."""
         self.inside -= 1
         if not self.inside:
             self._queue.wake()

@@ -256,7 +256,7 @@ class Entries(Ext2Inode):
         number = self.blocks
         if number:
             await self.entry_block(number - 1)  # so that the places of all blocks are known
-        words, index, _, leaf = await fs.map.leaf(self, number)
+        words, index, leaf = await fs.map.leaf(self, number)
         place, _ = await fs.blocks.allocate(self.ino, self.goal, 1)
         fs.map.link(self, words, index, place, 1, leaf)
         buffer = fs.buffers.fresh(place)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...abi.errors import SyscallError
+from ..inode import Attributes
 from ..pagecache import PAGE, CachedInode, Data, PageStore
+from .blockmap import Words
+from .buffers import Buffer
 from .commit import Gate
 from .inode import Ext2Inode
 
@@ -20,6 +23,16 @@ if TYPE_CHECKING:
 
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
 ZEROS = bytes(1 << 18)
+
+
+class _Placed(NamedTuple):
+    """New blocks, and the words that will refer to them when they are written; see ``BlockMap.link``."""
+
+    words: Words
+    first: int
+    place: int
+    length: int
+    buffer: Buffer | None
 
 
 class Ext2File(Ext2Inode, CachedInode, PageStore):
@@ -107,47 +120,55 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
         fs.check_writable()
         async with fs.gate, self.lock.hold(fs.scheduler):
             self.size = self.cached().size  # a commit must not see blocks behind the end
+            writes: list[tuple[int, Data]] = []
+            placed: list[_Placed] = []
+            failure: SyscallError | None = None
             for index, data in runs:
-                first = index * self.ratio
-                await self._write_blocks(first, memoryview(data))
-                self.promises.redeem(first, len(data) // PAGE * self.ratio)
+                try:
+                    await self._place(index * self.ratio, memoryview(data), writes, placed)
+                except SyscallError as error:
+                    failure = error  # of this run; the others are written
+            try:
+                await fs.io.write_many(writes)
+            except BaseException:
+                for new in placed:
+                    await fs.blocks.give_back(new.place, new.length)
+                raise
+            finally:
+                for index, data in runs:
+                    self.promises.redeem(index * self.ratio, len(data) // PAGE * self.ratio)
+            for new in placed:
+                fs.map.link(self, *new)
+            if failure is not None:
+                raise failure
 
-    async def _write_blocks(self, first: int, data: memoryview) -> None:
-        """Write blocks that have places and find places for the others; what lies behind the end is left out."""
+    async def _place(self, first: int, data: memoryview, writes: list[tuple[int, Data]], placed: list[_Placed]) -> None:
+        """Find or make places for blocks, and note what to write there. What lies behind the end is left out."""
         fs = self.fs
         size = fs.superblock.block_size
         end = min(first + len(data) // size, -(-self.size // size))
         block = first
         while block < end:
             place, length = await fs.map.find(self, block, end - block)
-            start = (block - first) * size
             if place:
                 place, length = await self._extended(place, length, block, end)
-                await fs.io.write(place, data[start : start + length * size])
             else:
-                length = await self._add(block, min(length, fs.map.left_in_leaf(block)), data[start:])
+                new = await self._new_blocks(block, min(length, fs.map.left_in_leaf(block)))
+                placed.append(new)
+                place, length = new.place, new.length
+            start = (block - first) * size
+            writes.append((place, data[start : start + length * size]))
             block += length
 
-    async def _add(self, block: int, wanted: int, data: Data | None) -> int:
-        """Place some of the hole at ``block`` and write its data (None: zeros) there; how many blocks. ENOSPC."""
+    async def _new_blocks(self, block: int, wanted: int) -> _Placed:
+        """Allocate blocks for some of the hole at ``block``, which the file does not refer to yet. ENOSPC, EIO."""
         fs = self.fs
-        size = fs.superblock.block_size
-        words, index, _, buffer = await fs.map.leaf(self, block)
+        words, index, buffer = await fs.map.leaf(self, block)
         goal = words[index - 1] + 1 if index and words[index - 1] else self.goal
         place, count = await fs.blocks.allocate(self.ino, goal, wanted, block in self.promises.blocks)
-        try:
-            if data is None:
-                for start in range(0, count * size, len(ZEROS)):
-                    zeros = memoryview(ZEROS)[: count * size - start]
-                    await fs.io.write(place + start // size, zeros)
-            else:
-                await fs.io.write(place, data[: count * size])
-        except BaseException:
-            await fs.blocks.give_back(place, count)
-            raise
-        fs.map.link(self, words, index, place, count, buffer)
         self.promises.redeem(block, count)
-        return count
+        self.goal = place + count
+        return _Placed(words, index, place, count, buffer)
 
     async def next_data(self, index: int, end: int) -> int:
         fs = self.fs
@@ -166,23 +187,14 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
         self.size = self.cached().size
         self.touch()
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
+    async def change(self, wanted: Attributes) -> None:
         self.fs.check_writable()
-        if size is not None:
-            if size > self.fs.map.max_size:
+        if wanted.size is not None:
+            if wanted.size > self.fs.map.max_size:
                 raise SyscallError(errno.EFBIG)
-            await self.cached().truncate(size)
+            await self.cached().truncate(wanted.size)
             self.changed()
-        self.set_attributes(mode, uid, gid, atime, mtime, ctime)
+        self.enter(wanted)
 
     async def write(self, data: bytes | memoryview, offset: int) -> int:
         return await super().write(self._within_limit(data, offset), offset)
@@ -206,8 +218,6 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
     async def _resized(self, size: int) -> None:
         shrinks = size < self.size or len(self.promises)
         self.size = size
-        if size >= 1 << 31:
-            self.fs.need_large_files()
         if shrinks:
             await self._take_away(-(-size // self.fs.superblock.block_size), None)
         self.touch()
@@ -259,8 +269,21 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
             while block < stop:
                 place, length = await fs.map.find(self, block, stop - block)
                 if not place:
-                    length = await self._add(block, min(length, fs.map.left_in_leaf(block)), None)
+                    new = await self._new_blocks(block, min(length, fs.map.left_in_leaf(block)))
+                    length = new.length
+                    try:
+                        await self._write_zeros(new.place, length)
+                    except BaseException:
+                        await fs.blocks.give_back(new.place, length)
+                        raise
+                    fs.map.link(self, *new)
                 block += length
+
+    async def _write_zeros(self, place: int, count: int) -> None:
+        at_once = len(ZEROS) // self.fs.superblock.block_size
+        for start in range(0, count, at_once):
+            part = min(at_once, count - start)
+            await self.fs.io.write(place + start, memoryview(ZEROS)[: part * self.fs.superblock.block_size])
 
     async def seek_data(self, offset: int, hole: bool) -> int:
         fs = self.fs

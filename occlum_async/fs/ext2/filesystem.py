@@ -334,15 +334,31 @@ class Ext2(FileSystem):
 
     async def _inside(self, operation: Coroutine[Any, Any, T], caller: Strand) -> T:
         self.scheduler.current().owner = caller.owner  # it is in their name
-        async with self.gate:
-            if self.table.crowded or len(self.buffers.dirty) >= DIRTY_LIMIT:
-                try:
-                    await self.table.store()
-                    await self.buffers.flush()
-                except SyscallError:
-                    operation.close()
-                    raise
+        try:
+            if self._crowded:
+                await self._relieve()
+            await self.gate.enter()
+        except BaseException:
+            operation.close()
+            raise
+        try:
             return await operation
+        finally:
+            self.gate.leave()
+
+    @property
+    def _crowded(self) -> bool:
+        return self.table.crowded or len(self.buffers.dirty) >= DIRTY_LIMIT
+
+    async def _relieve(self) -> None:
+        """Write changed metadata, so that there is room for more. It is durable with the next commit."""
+        await self.gate.shut()
+        try:
+            if self._crowded:
+                await self.table.store()
+                await self.buffers.flush()
+        finally:
+            self.gate.open()
 
     def changed(self) -> None:
         """Something waits to be committed."""

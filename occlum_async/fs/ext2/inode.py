@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import time
 from array import array
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...abi.stat import S_IFMT, Stat
+from ...abi.stat import Stat
 from ...sched.mutex import Mutex
-from ..inode import Inode
+from ..inode import Attributes, Inode
 from . import layout, xattrs
 from .promises import Promises
 
@@ -67,44 +66,18 @@ class Ext2Inode(Inode):
             block_size, sectors, self.atime, self.mtime, self.ctime, self.btime,
         )  # fmt: skip
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
-        fs = self.fs
-        fs.check_writable()
-        if size is not None:
+    async def change(self, wanted: Attributes) -> None:
+        self.fs.check_writable()
+        if wanted.size is not None:
             raise SyscallError(errno.EISDIR if self.is_dir else errno.EINVAL)
-        self.set_attributes(mode, uid, gid, atime, mtime, ctime)
+        self.enter(wanted)
 
-    def set_attributes(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
-        """Change everything but the size; nothing here waits."""
+    def enter(self, wanted: Attributes) -> None:
+        """Change everything but the size, as far as the disk's format holds it; nothing here waits."""
         fs = self.fs
-        if mode is not None:
-            self.mode = self.mode & S_IFMT | mode & 0o7777
-        if uid is not None:
-            self.uid = uid
-        if gid is not None:
-            self.gid = gid
-        if atime is not None:
-            self.atime = fs.representable(atime)
-        if mtime is not None:
-            self.mtime = fs.representable(mtime)
-        self.ctime = fs.representable(time.time_ns() if ctime is None else ctime)
+        wanted.enter(self)
+        self.atime, self.mtime = fs.representable(self.atime), fs.representable(self.mtime)
+        self.ctime = fs.representable(self.ctime)
         fs.table.mark(self)
 
     def accessed(self) -> None:

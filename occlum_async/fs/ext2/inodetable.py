@@ -98,6 +98,8 @@ class InodeTable:
         *_, version, _, _, _, high, fragment, sectors_high, acl_high, _, _ = _RECORD.unpack_from(data, offset)
         if inode.mode & S_IFMT == S_IFREG:
             high = inode.size >> 32
+            if inode.size >> 31:
+                self.fs.need_large_files()
         _RECORD.pack_into(
             data, offset, inode.mode, inode.uid & 0xFFFF, inode.size & 0xFFFFFFFF, _seconds(inode.atime),
             _seconds(inode.ctime), _seconds(inode.mtime), inode.dtime, inode.gid & 0xFFFF, inode.nlink, inode.sectors,
