@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import time
 from typing import TYPE_CHECKING
 
 from ..abi.errors import SyscallError
-from ..abi.stat import S_IFCHR, S_IFDIR, S_IFMT, makedev
-from .inode import DirEntry, FileSystem, Inode
+from ..abi.stat import S_IFCHR, S_IFDIR, makedev
+from .inode import Attributes, DirEntry, FileSystem, Inode
 from .mount import anonymous_device
 
 if TYPE_CHECKING:
@@ -47,23 +46,8 @@ class DevPts(FileSystem):
 class Node(Inode):
     """A device node (or the root): its attributes can be changed, as mesg(1) and login(1) do."""
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
-        if mode is not None:
-            self.mode = self.mode & S_IFMT | mode & 0o7777
-        self.uid = self.uid if uid is None else uid
-        self.gid = self.gid if gid is None else gid
-        self.atime = self.atime if atime is None else atime
-        self.mtime = self.mtime if mtime is None else mtime
-        self.ctime = time.time_ns() if ctime is None else ctime
+    async def change(self, wanted: Attributes) -> None:
+        wanted.enter(self)
 
 
 class DevPtsRoot(Node):

@@ -84,6 +84,33 @@ class FileSystem:
         """The last mount is gone."""
 
 
+@dataclass(slots=True, frozen=True)
+class Attributes:
+    """What is to become of an inode's attributes; what is None stays. ``mode`` is the permission bits only."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime: int | None = None
+    mtime: int | None = None
+    ctime: int | None = None  # None: now
+
+    def enter(self, inode: Inode) -> None:
+        """Set the fields of ``inode``; all but the size, which is more than a field."""
+        if self.mode is not None:
+            inode.mode = inode.mode & S_IFMT | self.mode & 0o7777
+        if self.uid is not None:
+            inode.uid = self.uid
+        if self.gid is not None:
+            inode.gid = self.gid
+        if self.atime is not None:
+            inode.atime = self.atime
+        if self.mtime is not None:
+            inode.mtime = self.mtime
+        inode.ctime = time.time_ns() if self.ctime is None else self.ctime
+
+
 class Inode:
     """A file, whatever its kind. Attributes are plain fields; change them through ``setattr``.
 
@@ -140,7 +167,11 @@ class Inode:
         mtime: int | None = None,
         ctime: int | None = None,
     ) -> None:
-        """Change attributes; ``mode`` is the permission bits only. The VFS has checked the right to."""
+        """Change attributes, see ``Attributes``. The VFS has checked the right to."""
+        await self.change(Attributes(mode, uid, gid, size, atime, mtime, ctime))
+
+    async def change(self, wanted: Attributes) -> None:
+        """What ``setattr`` does in this file system."""
         raise SyscallError(errno.EPERM)
 
     # -- a directory's operations ---------------------------------------------

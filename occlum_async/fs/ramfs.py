@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat
-from .inode import DirEntry, FileSystem, Inode, StatFs
+from .inode import Attributes, DirEntry, FileSystem, Inode, StatFs
 from .mount import anonymous_device, register_filesystem
 from .pages import PAGE, Pages, Quota, pages_of
 
@@ -121,31 +121,12 @@ class RamInode(Inode):
             4096, blocks, self.atime, self.mtime, self.ctime, self.btime,
         )  # fmt: skip
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
-        if size is not None:
-            self._data().truncate(size)
-            self.size = size
+    async def change(self, wanted: Attributes) -> None:
+        if wanted.size is not None:
+            self._data().truncate(wanted.size)
+            self.size = wanted.size
             self.mtime = time.time_ns()
-        if mode is not None:
-            self.mode = self.mode & S_IFMT | mode & 0o7777
-        if uid is not None:
-            self.uid = uid
-        if gid is not None:
-            self.gid = gid
-        if atime is not None:
-            self.atime = atime
-        if mtime is not None:
-            self.mtime = mtime
-        self.ctime = time.time_ns() if ctime is None else ctime
+        wanted.enter(self)
 
     def accessed(self) -> None:
         self.atime = time.time_ns()

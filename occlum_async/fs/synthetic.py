@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFDIR, S_IFLNK, S_IFREG
 from ..io.file import File
-from .inode import DirEntry, FileSystem, Inode
+from .inode import Attributes, DirEntry, FileSystem, Inode
 from .mount import anonymous_device
 
 if TYPE_CHECKING:
@@ -76,18 +76,9 @@ class TextFile(SyntheticInode):
             self.guard()
         return SnapshotFile(self.fs.scheduler, flags, self)
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
+    async def change(self, wanted: Attributes) -> None:
         """Truncating has no effect, so that a shell's ``>`` works; nothing else can be changed."""
-        if mode is not None or uid is not None or gid is not None:
+        if wanted.mode is not None or wanted.uid is not None or wanted.gid is not None:
             raise SyscallError(errno.EPERM)
 
 

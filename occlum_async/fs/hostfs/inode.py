@@ -20,7 +20,7 @@ from ...io.boundary.base import MAX_TRANSFER
 from ...io.boundary.calls import RENAME_EXCHANGE
 from ...io.file import File
 from ..credentials import Credentials
-from ..inode import DirEntry, Inode
+from ..inode import Attributes, DirEntry, Inode
 from .handles import READ, WRITE, Handle
 from .view import View
 
@@ -120,24 +120,16 @@ class HostInode(Inode):
             self.blksize, self.blocks, self.atime, self.mtime, self.ctime, self.btime,
         )  # fmt: skip
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
+    async def change(self, wanted: Attributes) -> None:
         self._check_writable()
         boundary = self.fs.boundary
-        if size is not None:
-            boundary.truncate(await self._file(WRITE), size)
-        if uid is not None or gid is not None:
-            self._chown(uid, gid)
-        if mode is not None and not self.is_symlink:
-            boundary.chmod(self._any_fd(), self._mode_outside(mode))
+        atime, mtime = wanted.atime, wanted.mtime
+        if wanted.size is not None:
+            boundary.truncate(await self._file(WRITE), wanted.size)
+        if wanted.uid is not None or wanted.gid is not None:
+            self._chown(wanted.uid, wanted.gid)
+        if wanted.mode is not None and not self.is_symlink:
+            boundary.chmod(self._any_fd(), self._mode_outside(wanted.mode))
         if atime is not None or mtime is not None:
             times = (self.atime if atime is None else atime, self.mtime if mtime is None else mtime)
             if self.is_symlink:

@@ -11,7 +11,7 @@ from ...abi.errors import SyscallError
 from ...abi.stat import S_IFDIR, S_IFMT, Stat
 from ...io.file import File
 from ...sched.mutex import Mutex
-from ..inode import Inode
+from ..inode import Attributes, Inode
 from . import copyup
 
 if TYPE_CHECKING:
@@ -104,18 +104,9 @@ class OverlayInode(Inode):
         stat.nlink = self.nlink
         return stat
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
-        upper = await self.raised(size)
-        await upper.setattr(mode, uid, gid, size, atime, mtime, ctime)
+    async def change(self, wanted: Attributes) -> None:
+        upper = await self.raised(wanted.size)
+        await upper.change(wanted)
         self.mirror()
 
     # -- a symbolic link's ----------------------------------------------------------------
