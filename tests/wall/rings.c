@@ -21,7 +21,7 @@
 
 #define ENTRIES 64
 #define ROUNDS 400
-#define REGISTRATIONS 26
+#define REGISTRATIONS 27
 
 struct ring {
     int fd;
@@ -86,7 +86,7 @@ static void fill(struct io_uring_sqe *sqe) {
         return;
     }
     memset(sqe, 0, sizeof *sqe);
-    sqe->opcode = (uint8_t)below(52);
+    sqe->opcode = (uint8_t)below(66);
     sqe->flags = below(12) ? 0 : (uint8_t)(1 << below(8) | 1 << below(8));
     if (below(400)) sqe->flags &= (uint8_t)~IOSQE_IO_DRAIN;  // what never ends would hold up all that follows
     sqe->ioprio = below(8) ? 0 : (uint16_t)below(16);
@@ -96,10 +96,13 @@ static void fill(struct io_uring_sqe *sqe) {
     sqe->len = below(3) ? (uint32_t)below(64) : below(4) ? (uint32_t)below(sizeof arena) : (uint32_t)any();
     sqe->rw_flags = below(3) ? 0 : (int)below(128);
     sqe->user_data = below(64);
-    sqe->buf_index = (uint16_t)below(4);
+    sqe->buf_index = below(2) ? 0 : (uint16_t)below(4);
     sqe->personality = below(32) ? 0 : (uint16_t)below(3);
     sqe->file_index = below(8) ? 0 : (uint32_t)below(10);
     sqe->addr3 = below(8) ? 0 : address();
+    if (below(8) == 0) sqe->addr &= ~4095ULL;
+    // Each of its fields would have to be 0 in most entries of some operations.
+    if (below(2)) sqe->off = sqe->addr = sqe->len = sqe->rw_flags = sqe->buf_index = 0, sqe->file_index = (uint32_t)below(3);
     // It must not lose what it reports with, nor all its files at once.
     if (sqe->opcode == IORING_OP_CLOSE && below(16)) sqe->opcode = IORING_OP_STATX;
     if (sqe->fd >= 0 && sqe->fd < 3) sqe->fd += 3;
@@ -203,7 +206,7 @@ static void *scribble(void *ring) {
     struct ring *r = ring;
     for (;;) for (unsigned i = 0; i < r->params.sq_entries; i++) {
         uint8_t *entry = (uint8_t *)&r->sqes[i];
-        entry[0] = (uint8_t)(i % 50);
+        entry[0] = (uint8_t)(i % 64);
         memset(entry + 2, (int)i, sizeof r->sqes[i] - 2);
     }
     return NULL;
