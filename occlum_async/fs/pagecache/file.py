@@ -161,7 +161,7 @@ class CachedFile:
             offset = (extent.index * PAGES + start) * PAGE
             piece = view[(start - first) * PAGE : (start - first + length) * PAGE][: self.size - offset]
             # A hole of the memfd stays one, which also spares what a guest writes there at this moment.
-            if self.memory.small is not None or piece != bytes(len(piece)):
+            if self.memory.small is not None or not _is_zero(piece):
                 self._put(piece, offset)
             if self.mapped is not None:
                 self.mapped.note(extent.index * PAGES + start, view[(start - first) * PAGE :][: length * PAGE])
@@ -502,3 +502,8 @@ class CachedFile:
 
 def _ends(run: tuple[int, int]) -> tuple[int, int]:
     return run[0], run[0] + run[1] - 1
+
+
+def _is_zero(data: memoryview) -> bool:
+    """Whether there is nothing but zeros; a few bytes mostly tell, and comparing views would go byte by byte."""
+    return not any(data[:32]) and data.tobytes() == bytes(len(data))
