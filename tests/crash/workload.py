@@ -70,7 +70,10 @@ async def change(
     model.update(zip(range(first, first + count), pieces, strict=True))
 
 
-async def run(disk: SimulatedDisk, seed: int, steps: int, model: Blocks, counter: TrustedCounter | None = None) -> Run:
+async def run(
+    disk: SimulatedDisk, seed: int, steps: int, model: Blocks, counter: TrustedCounter | None = None,
+    checkpoints: float = 0.35,
+) -> Run:  # fmt: skip
     """Open the disk, change and sync it at random, and leave it open as a crash would."""
     chance = random.Random(seed)
     scheduler = Scheduler(asyncio.get_running_loop())
@@ -86,7 +89,7 @@ async def run(disk: SimulatedDisk, seed: int, steps: int, model: Blocks, counter
 
     for _ in range(steps):
         if chance.random() < 0.25:
-            syncs.append(asyncio.create_task(sync(chance.random() < 0.35)))
+            syncs.append(asyncio.create_task(sync(chance.random() < checkpoints)))
             if chance.random() < 0.5:
                 await asyncio.gather(*syncs)
             else:

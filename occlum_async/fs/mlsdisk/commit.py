@@ -155,7 +155,8 @@ class Committer:
         if checkpoint:
             await self._write_superblock(SUPERBLOCKS[1], record)
         await self._advance()
-        volume.space.committed(generation)
+        async with volume.lock():
+            volume.space.committed(generation)
         self._io.statistics.commits += 1
         self._durable = max(self._durable, clock)
 

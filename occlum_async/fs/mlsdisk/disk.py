@@ -187,7 +187,8 @@ class MlsDisk(BlockDevice):
         space = self._volume.space
         if self.pressure is None:
             return
-        if self._pressed < space.generation and self._volume.room(self._writer.promised) < sum(space.held.values()):
+        used = sum(space.held.values()) + self._writer.promised
+        if self._pressed < space.generation and self._volume.room(self._writer.promised) < used:
             self._pressed = space.generation
             self.pressure()
 

@@ -7,6 +7,7 @@ the same numbers.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..block.device import BLOCK
@@ -132,25 +133,30 @@ def plan(image: int, reserve: float, blocks: int | None = None) -> Geometry:
     return Geometry(image, room if blocks is None else blocks, journal)
 
 
-def replan(before: Geometry, blocks: int, reserve: float, image: int = 0) -> Geometry:
-    """The geometry of the same disk with ``blocks`` blocks, on an image of ``image`` blocks, or one that is large
-    enough."""
-    image = max(image, before.image)
-    while image <= MAX_BLOCKS:
-        after = Geometry(image, blocks, before.journal)
-        if blocks <= room_of(after, reserve):
-            return after
-        image += max(64, image // 100)
-    raise ValueError(f"a disk has at most {MAX_BLOCKS * BLOCK >> 40} TiB")
+def _smallest(low: int, fits: Callable[[int], bool]) -> int:
+    """The smallest image of at least ``low`` blocks that fits; ValueError when none does."""
+    high = MAX_BLOCKS
+    if low > high or not fits(high):
+        raise ValueError(f"a disk has at most {MAX_BLOCKS * BLOCK >> 40} TiB")
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return low
+
+
+def replan(before: Geometry, blocks: int, reserve: float) -> Geometry:
+    """The geometry of the same disk with ``blocks`` blocks, on an image that is as long as before, or as needed."""
+    image = _smallest(before.image, lambda image: room_of(Geometry(image, blocks, before.journal), reserve) >= blocks)
+    return Geometry(image, blocks, before.journal)
 
 
 def image_blocks(blocks: int, reserve: float) -> int:
-    """The size of the smallest image (in steps of a segment) that can promise ``blocks``."""
-    image = max(MIN_BLOCKS, blocks)
-    while image <= MAX_BLOCKS:
+    """The size of the smallest image that can promise ``blocks``; ValueError when there is none."""
+
+    def fits(image: int) -> bool:
         try:
-            plan(image, reserve, blocks)
-            return image
+            return bool(plan(image, reserve, blocks))
         except ValueError:
-            image += max(64, image // 100)
-    raise ValueError(f"a disk has at most {MAX_BLOCKS * BLOCK >> 40} TiB")
+            return False
+
+    return _smallest(MIN_BLOCKS, fits)

@@ -29,6 +29,7 @@ STREAMS = 3
 
 _NUMBER = struct.Struct("<Q")
 _STAMPS = 8  # offset in a region's page
+_HALF = REGION // 8  # bytes of bits; a region's page ends with those of used and of busy blocks
 _CLEAN = 255
 # What segments to thread through, by their class: at least so many 254ths of them are free.
 _STEPS = [re.compile(b"[\\x%02x-\\xfe]" % least) for least in (224, 192, 160, 128, 96, 64, 48, 32, 16, 8, 4, 2, 1)]
@@ -47,6 +48,10 @@ class Space:
         self.durable = generation - 1
         self.held: dict[int, int] = {}  # generation -> blocks that are free when it is durable
         self._touched: dict[int, set[int]] = {}
+        # Regions that changed again while a transaction is under way: what they hold for that one; and, when it is
+        # durable, what their pages still have to let go.
+        self._under_way: dict[int, int] = {}
+        self._releases: dict[int, int] = {}
         self._allocate_tables(geometry)
         self._current = [-1] * STREAMS
         self._offset = [0] * STREAMS
@@ -107,6 +112,9 @@ class Space:
         self._cut(region, slot)
         if self._page_generation(slot) <= self.durable:
             self.cache.arena.settle(slot)
+            self._releases.pop(region, None)
+        elif region in self._releases:
+            self._release(region)
         if not self._known[region] or region in self._stale:
             self._count(region)
 
@@ -114,13 +122,12 @@ class Space:
         """Blocks behind the image's end are busy, and those before it that were behind the former end are not."""
         page = self.cache.page(slot)
         beyond = self.geometry.first + (region + 1) * REGION - self.geometry.image
-        start, half = BLOCK - 2 * (REGION // 8), REGION // 8
         if beyond > 0:
             keep = REGION - beyond
-            for bits in (start, start + half):
-                mask = int.from_bytes(page[bits : bits + half], "little")
-                mask = mask & (1 << keep) - 1 | ((1 << beyond) - 1) << keep
-                page[bits : bits + half] = mask.to_bytes(half, "little")
+            for start in (BLOCK - 2 * _HALF, BLOCK - _HALF):
+                bits = int.from_bytes(page[start : start + _HALF], "little")
+                bits = bits & (1 << keep) - 1 | ((1 << beyond) - 1) << keep
+                page[start : start + _HALF] = bits.to_bytes(_HALF, "little")
 
     def _page_generation(self, slot: int) -> int:
         number: int = _NUMBER.unpack_from(self.cache.view, slot * BLOCK)[0]
@@ -147,9 +154,26 @@ class Space:
             if before <= self.durable:
                 self.cache.arena.settle(slot)
                 self._stale.add(region)
+            else:
+                self._under_way[region] = self._held_bits(slot)
             _NUMBER.pack_into(self.cache.view, slot * BLOCK, self.generation)
         self._touched.setdefault(self.generation, set()).add(region)
         self.cache.mark_dirty(slot)
+
+    def _held_bits(self, slot: int) -> int:
+        """The blocks of a region that are busy and not used."""
+        page = self.cache.page(slot)
+        busy = int.from_bytes(page[-_HALF:], "little")
+        return busy & ~int.from_bytes(page[-2 * _HALF : -_HALF], "little")
+
+    def _release(self, region: int) -> None:
+        """Let blocks of a region be taken that were held for a transaction which is durable; its page is cached."""
+        slot = self.slots[region]
+        page = self.cache.page(slot)
+        busy = int.from_bytes(page[-_HALF:], "little") & ~self._releases.pop(region)
+        page[-_HALF:] = busy.to_bytes(_HALF, "little")
+        self.cache.mark_dirty(slot)
+        self._stale.add(region)
 
     # -- taking ---------------------------------------------------------------------------
 
@@ -292,12 +316,17 @@ class Space:
         return ended
 
     def committed(self, generation: int) -> None:
-        """A transaction is durable: what it and those before it freed may be taken."""
+        """A transaction is durable: what it and those before it freed may be taken. No other is under way."""
         self.durable = generation
         for older in [number for number in self.held if number <= generation]:
             self.free += self.held.pop(older)
         for older in [number for number in self._touched if number <= generation]:
             self._stale |= self._touched.pop(older)
+        for region, bits in self._under_way.items():
+            self._releases[region] = self._releases.get(region, 0) | bits
+            if self.slots[region] >= 0:
+                self._release(region)
+        self._under_way.clear()
 
     @property
     def occupied(self) -> int:
