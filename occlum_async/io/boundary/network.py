@@ -167,9 +167,13 @@ class HostNetwork(ABC):
     # -- plain calls -----------------------------------------------------------------
 
     def socket(self, family: int, type: int, protocol: int = 0) -> int:
-        """A new socket of the host."""
+        """A new socket of the host. ENFILE when this process can't have another: no program's limit is meant."""
         flags = socket.SOCK_CLOEXEC | self.NONBLOCKING
-        return self.calls.check_fd(self.calls.call("socket", _libc_call, "socket", family, type | flags, protocol))
+        try:
+            fd = self.calls.call("socket", _libc_call, "socket", family, type | flags, protocol)
+        except SyscallError as error:
+            raise SyscallError(errno.ENFILE if error.errno == errno.EMFILE else error.errno) from None
+        return self.calls.check_fd(fd)
 
     def bind(self, fd: int, address: bytes) -> None:
         """bind(2)."""

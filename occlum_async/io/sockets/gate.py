@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY = 0.1  # seconds until the host is asked again after it had no descriptors
+# Seconds until the host is asked again after it had no descriptors; twice as long each time, up to a limit.
+RETRY, RETRY_MAX = 0.1, 5.0
 
 # ``find(peer)``: the listeners for a connection from there. ``local(fd)``: the address that it came to.
 Find = Callable[[InetAddress], list[TcpSocket]]
@@ -46,6 +47,7 @@ class Gate:
         self._accepting: Pending | None = None
         self._waiting: deque[tuple[int, InetAddress]] = deque()
         self._closing = False
+        self._pause = RETRY
 
     def open(self) -> None:
         """Accept from now on."""
@@ -66,6 +68,7 @@ class Gate:
 
     def _accepted(self, fd: int, error: int) -> None:
         if not error:
+            self._pause = RETRY
             self._introduce(fd)
             return
         self._accepting = None
@@ -74,8 +77,10 @@ class Gate:
         elif error == errno.ECANCELED:
             self.open()
         else:
-            log.warning("the host accepts no connection: %s", errno.errorcode.get(error, error))
-            self.stack.scheduler.loop.call_later(RETRY, self.open)
+            if self._pause == RETRY:
+                log.warning("the host accepts no connection: %s", errno.errorcode.get(error, error))
+            self.stack.scheduler.loop.call_later(self._pause, self.open)
+            self._pause = min(2 * self._pause, RETRY_MAX)
 
     def _introduce(self, fd: int) -> None:
         try:
