@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from array import array
 
 import pytest
 
 from occlum_async.fs.mlsdisk import MemoryCounter, MlsDisk
+from occlum_async.fs.mlsdisk.space import Space
 from tests.crash.simulated import Blocks, History, SimulatedDisk
 from tests.crash.test_mlsdisk_attacks import needed_places
 from tests.crash.workload import CACHE, KEY, Run, change, content, contents, run
@@ -94,8 +96,15 @@ async def test_a_crash_while_it_is_opened() -> None:
             await mls.abandon()
 
 
-async def test_nothing_that_is_needed_is_written_over() -> None:
-    """Until a state is durable, no block is written that the state before needs."""
+async def test_nothing_that_is_needed_is_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a state is durable, no block is written that the state before needs, however soon it could be."""
+    original = Space._take_from
+
+    def first_fit(space: Space, segment: int, stream: int, want: int) -> array[int]:
+        space._offset[stream] = 0
+        return original(space, segment, stream, want)
+
+    monkeypatch.setattr(Space, "_take_from", first_fit)
     for seed, checkpoints in ((1, 0.2), (2, 0.2), (3, 0.9), (4, 0.9)):
         disk, model = await full()
         before = dict(disk.content)
