@@ -6,6 +6,7 @@ Invariant: a block reads as it was written last, or as zeros if it never was, or
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 BLOCK = 4096  # bytes; the unit of every count and every address here
 
@@ -38,9 +39,12 @@ class BlockDevice(ABC):
 
     @abstractmethod
     async def sync(self) -> None:
-        """Make all that was written before the call durable. A device with ``atomic_sync`` does all of it or nothing."""
+        """Make all that was written before the call durable; with ``atomic_sync`` all of it or nothing."""
 
     atomic_sync: bool = False
+    # Set by who uses a device with ``atomic_sync``: called when half of the room is used that there is for what is not
+    # synced yet. If there is none left, the device syncs by itself, whatever has been written at that moment.
+    pressure: Callable[[], None] | None = None
 
     @abstractmethod
     async def close(self) -> None:

@@ -1,7 +1,8 @@
 """Changes and commits: when the metadata is whole, and how it gets to the device at once.
 
-Invariant: between two commits the device's ``sync`` is never called, and at a commit no change is half done.
-On a device whose ``sync`` is atomic every state that is ever found after a crash is therefore a consistent one.
+Invariant: metadata are written only while no change is half done, all of them at once, and the device is not synced
+meanwhile. On a device whose ``sync`` is atomic every state that is ever found after a crash is therefore a
+consistent one.
 """
 
 from __future__ import annotations

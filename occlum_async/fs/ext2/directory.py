@@ -1,6 +1,7 @@
 """Directories: making, finding, moving and removing names.
 
-The VFS holds the namespace of the file system locked while names change, so two changes never meet here.
+The VFS holds the namespace of the file system locked while names change; but a change goes on when the one who asked
+for it is killed and that lock is given back, so ``change_names`` has one of its own.
 """
 
 from __future__ import annotations
@@ -40,16 +41,16 @@ class Ext2Directory(Entries):
     # -- making ------------------------------------------------------------------------------
 
     async def create(self, name: bytes, mode: int, credentials: Credentials, rdev: int = 0) -> Inode:
-        return await self.fs.change(self._make(name, mode, credentials, rdev))
+        return await self.fs.change_names(self._make(name, mode, credentials, rdev))
 
     async def mkdir(self, name: bytes, mode: int, credentials: Credentials) -> Inode:
-        return await self.fs.change(self._make(name, S_IFDIR | mode & 0o7777, credentials))
+        return await self.fs.change_names(self._make(name, S_IFDIR | mode & 0o7777, credentials))
 
     async def symlink(self, name: bytes, target: bytes, credentials: Credentials) -> Inode:
-        return await self.fs.change(self._make(name, S_IFLNK | 0o777, credentials, target=target))
+        return await self.fs.change_names(self._make(name, S_IFLNK | 0o777, credentials, target=target))
 
     async def tmpfile(self, mode: int, credentials: Credentials) -> Inode:
-        return await self.fs.change(self._make(None, S_IFREG | mode & 0o7777, credentials))
+        return await self.fs.change_names(self._make(None, S_IFREG | mode & 0o7777, credentials))
 
     async def _make(
         self, name: bytes | None, mode: int, credentials: Credentials, rdev: int = 0, target: bytes = b""
@@ -99,7 +100,7 @@ class Ext2Directory(Entries):
 
     async def link(self, name: bytes, inode: Inode) -> None:
         assert isinstance(inode, Ext2Inode)
-        await self.fs.change(self._link(name, inode))
+        await self.fs.change_names(self._link(name, inode))
 
     async def _link(self, name: bytes, inode: Ext2Inode) -> None:
         if inode.nlink >= layout.LINK_MAX:
@@ -115,7 +116,7 @@ class Ext2Directory(Entries):
 
     async def unlink(self, name: bytes, inode: Inode) -> None:
         assert isinstance(inode, Ext2Inode)
-        await self.fs.change(self._unlink(name, inode))
+        await self.fs.change_names(self._unlink(name, inode))
 
     async def _unlink(self, name: bytes, inode: Ext2Inode) -> None:
         self.remove_entry(await self._entry_of(name, inode))
@@ -123,7 +124,7 @@ class Ext2Directory(Entries):
 
     async def rmdir(self, name: bytes, inode: Inode) -> None:
         assert isinstance(inode, Ext2Directory)
-        await self.fs.change(self._rmdir(name, inode))
+        await self.fs.change_names(self._rmdir(name, inode))
 
     async def _rmdir(self, name: bytes, inode: Ext2Directory) -> None:
         await inode._check_empty()
@@ -162,9 +163,9 @@ class Ext2Directory(Entries):
         assert replaced is None or isinstance(replaced, Ext2Inode)
         if exchange:
             assert replaced is not None
-            await self.fs.change(self._exchange(name, inode, target, new_name, replaced))
+            await self.fs.change_names(self._exchange(name, inode, target, new_name, replaced))
         else:
-            await self.fs.change(self._rename(name, inode, target, new_name, replaced))
+            await self.fs.change_names(self._rename(name, inode, target, new_name, replaced))
 
     async def _rename(
         self, name: bytes, inode: Ext2Inode, target: Ext2Directory, new_name: bytes, replaced: Ext2Inode | None

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from ...abi.errors import SyscallError
 from ...abi.stat import S_IFDIR, S_IFMT, S_IFREG
 from ...sched.apart import apart
+from ...sched.mutex import Mutex
 from ...sched.strand import Scheduler
 from ..block.device import BLOCK, BlockDevice
 from ..credentials import CAP_SYS_RESOURCE, Credentials
@@ -72,12 +73,14 @@ class Ext2(FileSystem):
         self.io = BlockIO(device, superblock.block_size, scheduler)
         self.buffers = Buffers(self.io)
         self.gate = Gate(scheduler)
+        self._naming = Mutex()
         self._commits = Commits(scheduler, self._commit)
         self._timer: asyncio.TimerHandle | None = None
         self._interval: float | None = None
         self._inodes: WeakValueDictionary[int, Ext2Inode] = WeakValueDictionary()
         self._overhead = 0
         self._faults = 0
+        self._pressed = False
         self._stored = b""  # the superblock, as it was written last
         self._clean = bool(superblock.state & layout.STATE_VALID)
         self.groups: Groups
@@ -145,15 +148,13 @@ class Ext2(FileSystem):
         if not self._clean or superblock.state & layout.STATE_ERROR:
             log.warning("%s: not unmounted cleanly, or damaged: e2fsck(8) should look at it", self.label)
         self.writable = True
-        try:
-            await self.orphans.recover()
-        except SyscallError:
-            superblock.last_orphan = 0
+        await self.orphans.recover()
         superblock.mnt_count = min(superblock.mnt_count + 1, 0xFFFF)
         superblock.mtime = int(time.time()) & 0xFFFFFFFF
         # Where sync is atomic, what is found is always as consistent as after unmounting.
         if not self.block_device.atomic_sync:
             superblock.state &= ~layout.STATE_VALID
+        self.block_device.pressure = self._on_pressure
         await self.commit()
 
     def busy(self) -> bool:
@@ -170,6 +171,7 @@ class Ext2(FileSystem):
         finally:
             self.closed = True
             self.writable = False
+            self.block_device.pressure = None
             if self._timer is not None:
                 self._timer.cancel()
             self.cache.drop_all(self)
@@ -332,6 +334,16 @@ class Ext2(FileSystem):
             raise SyscallError(errno.EROFS)
         return await apart(self.scheduler, self._inside(operation, self.scheduler.current()))
 
+    async def change_names(self, operation: Coroutine[Any, Any, T]) -> T:
+        """``change``, one after the other."""
+        if not self.writable:
+            operation.close()
+        return await self.change(self._alone(operation))
+
+    async def _alone(self, operation: Coroutine[Any, Any, T]) -> T:
+        async with self._naming.hold(self.scheduler):
+            return await operation
+
     async def _inside(self, operation: Coroutine[Any, Any, T], caller: Strand) -> T:
         self.scheduler.current().owner = caller.owner  # it is in their name
         try:
@@ -355,8 +367,7 @@ class Ext2(FileSystem):
         await self.gate.shut()
         try:
             if self._crowded:
-                await self.table.store()
-                await self.buffers.flush()
+                await self._write_metadata()
         finally:
             self.gate.open()
 
@@ -387,18 +398,35 @@ class Ext2(FileSystem):
     async def _commit_apart(self) -> None:
         await self.gate.shut()
         try:
-            await self.table.store()
-            await self.orphans.drain()
-            await self.table.store()
-            await self.groups.store()
+            await self._write_metadata()
             freed = await self.blocks.take_freed()
-            await self._store_superblock()
-            await self.buffers.flush()
             await self.block_device.sync()
             for start, count in freed:
                 await self.io.discard(start, count)
         finally:
             self.gate.open()
+
+    async def _write_metadata(self) -> None:
+        """Write all changed metadata to the device. The gate is shut.
+
+        Before and after, what the device holds is consistent, and so it may be synced. In between it must not be:
+        there must be room for all that is written, so it is synced before if it has been short of room.
+        """
+        await self.table.store()
+        await self.orphans.drain()
+        await self.table.store()
+        await self.groups.store()
+        await self._store_superblock()
+        if self._pressed:
+            self._pressed = False
+            await self.block_device.sync()
+        await self.buffers.flush()
+
+    def _on_pressure(self) -> None:
+        """The device is short of room for what is not synced."""
+        self._pressed = True
+        if self.writable:
+            self.scheduler.spawn(self._commit_on_time())
 
     async def _store_superblock(self) -> None:
         superblock = self.superblock

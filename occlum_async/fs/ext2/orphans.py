@@ -92,22 +92,29 @@ class Orphans:
         await self.drain()
 
     async def recover(self) -> None:
-        """Free what was in use when the file system was used last. EIO leaves the rest to e2fsck(8)."""
+        """Free what was in use when the file system was used last. A damaged list is left to e2fsck(8)."""
+        try:
+            found = await self._read_chain()
+            self._chain = dict.fromkeys(inode.ino for inode in reversed(found))
+            for inode in found:
+                await self._recover(inode)
+        except SyscallError:
+            self._chain.clear()
+            self.fs.superblock.last_orphan = 0
+        else:
+            if found:
+                log.info("%s: %d deleted files were freed", self.fs.label, len(found))
+
+    async def _read_chain(self) -> list[Ext2Inode]:
         superblock = self.fs.superblock
-        found: list[Ext2Inode] = []
+        found: dict[int, Ext2Inode] = {}
         ino = superblock.last_orphan
         while ino:
-            if ino in self._chain or ino < superblock.first_ino:
+            if ino in found or ino < superblock.first_ino:
                 raise self.fs.fault("the list of orphans is damaged")
-            inode = await self.fs.read_inode(ino)
-            found.append(inode)
-            self._chain[ino] = None
+            inode = found[ino] = await self.fs.read_inode(ino)
             ino = inode.dtime
-        self._chain = dict.fromkeys(inode.ino for inode in reversed(found))
-        for inode in found:
-            await self._recover(inode)
-        if found:
-            log.info("%s: %d deleted files were freed", self.fs.label, len(found))
+        return list(found.values())
 
     async def _recover(self, inode: Ext2Inode) -> None:
         if inode.nlink == 0:

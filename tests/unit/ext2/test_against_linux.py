@@ -30,7 +30,7 @@ operation = st.one_of(
     st.tuples(st.just("rename"), path, path),
     st.tuples(st.just("exchange"), path, path),
     st.tuples(st.just("link"), path, path),
-    st.tuples(st.just("symlink"), st.sampled_from(["a", "t" * 60, "../b"]), path),
+    st.tuples(st.just("symlink"), st.sampled_from(["a", "t" * 60, "b/c"]), path),
     st.tuples(st.just("readlink"), path),
     st.tuples(st.just("chmod"), path, st.integers(0, 0o777)),
     st.tuples(st.just("setxattr"), path, st.sampled_from(["user.x", "user.y"]), st.integers(0, 900).map(bytes)),
