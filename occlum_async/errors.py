@@ -39,3 +39,7 @@ class ProgramNotExecutable(LibOSError):
 
 class DiskError(LibOSError):
     """A disk can't be opened or made: it is none, it is damaged, an older state of it was offered, the key is wrong."""
+
+
+class DiskInUse(DiskError):
+    """Another program has the image open, or one that was killed has not quite gone."""

@@ -5,6 +5,7 @@ A guest may mount and unmount what the configuration names, and nothing else of 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -13,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..abi.errors import SyscallError
-from ..errors import ConfigError, DiskError, LibOSError
+from ..errors import ConfigError, DiskError, DiskInUse, LibOSError
 from ..fs.inode import FileSystem
 from ..fs.mount import MountNamespace
 from ..fs.pagecache import DEFAULT_LIMIT, PageCache
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from ..io.boundary import Boundary
 
 log = logging.getLogger(__name__)
+
+# Seconds for which the host may hold the image of a LibOS that was killed: its io_uring goes by and by.
+LINGERS = 1.0
+LOOK_AGAIN = 0.02
 
 
 class Disks:
@@ -120,6 +125,19 @@ async def open_disk(
     boundary: Boundary, path: str, key: bytes | None, counter: TrustedCounter | None = None, read_only: bool = False
 ) -> BlockDevice:
     """The block device in the host's file ``path``: plain without a key. ``DiskError``."""
+    deadline = boundary.loop.time() + LINGERS
+    while True:
+        try:
+            return await _open_disk(boundary, path, key, counter, read_only)
+        except DiskInUse:
+            if boundary.loop.time() > deadline:
+                raise
+        await boundary.scheduler.bridge(asyncio.sleep(LOOK_AGAIN))
+
+
+async def _open_disk(
+    boundary: Boundary, path: str, key: bytes | None, counter: TrustedCounter | None, read_only: bool
+) -> BlockDevice:
     if key is None:
         from ..fs.block.image import HostImage
 

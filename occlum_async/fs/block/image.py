@@ -11,7 +11,7 @@ import fcntl
 import os
 
 from ...abi.errors import SyscallError
-from ...errors import DiskError
+from ...errors import DiskError, DiskInUse
 from ...io.boundary import Boundary
 from ...io.boundary.base import MAX_TRANSFER
 from .device import BLOCK, BlockDevice
@@ -139,5 +139,5 @@ def _lock(boundary: Boundary, fd: int, name: str, shared: bool) -> None:
         boundary.call("flock", fcntl.flock, fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except SyscallError as error:
         if error.errno == errno.EWOULDBLOCK:
-            raise DiskError(f"{name}: the image is in use", "end the other program that has it open") from None
+            raise DiskInUse(f"{name}: the image is in use", "end the other program that has it open") from None
         raise
