@@ -13,6 +13,8 @@ from ...abi.socket import (
     AF_INET6,
     AF_UNSPEC,
     INT,
+    MSG_ZEROCOPY,
+    SO_ZEROCOPY,
     SOCK_DGRAM,
     SOCKADDR_IN,
     SOCKADDR_IN6_MIN,
@@ -23,7 +25,9 @@ from ...abi.socket import (
     encode_inet,
     family_of,
 )
+from ..file import POLLERR
 from . import interface
+from .errorqueue import ErrorQueue
 from .ipoptions import (
     INTERFACES,
     IP_ADD_MEMBERSHIP,
@@ -68,6 +72,7 @@ class InetSocket(Socket):
         self.name = self.chosen = InetAddress(self.any, 0)
         self.destination: InetAddress | None = None
         self.memberships: set[bytes] = set()
+        self.errors = ErrorQueue(family)
 
     @property
     def ports(self) -> PortTable:
@@ -306,6 +311,12 @@ class InetSocket(Socket):
             raise SyscallError(errno.ENOBUFS)
         else:
             self.memberships.add(group)
+
+    def sent_without_copy(self, flags: int, size: int) -> None:
+        """A send of ``size`` bytes is done; one with MSG_ZEROCOPY is told of that, as its memory was copied."""
+        if flags & MSG_ZEROCOPY and size and self.option(SO_ZEROCOPY):
+            self.errors.copied()
+            self.waiters.wake(POLLERR)
 
     def table_row(self) -> dict[str, Any]:
         remote = self.destination or InetAddress(self.any, 0)

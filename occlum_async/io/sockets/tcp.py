@@ -331,6 +331,7 @@ class TcpSocket(TcpOptions, ByteStream):
             self._reset(errno.EPIPE if self.finished else errno.ECONNRESET)
             return len(data)
         done = await super().send(data, flags, None, ancillary)
+        self.sent_without_copy(flags, done)
         if flags & MSG_MORE and self.peer is not None:
             self.peer.more_comes()
         return done
@@ -350,7 +351,7 @@ class TcpSocket(TcpOptions, ByteStream):
 
     async def receive(self, size: int, flags: int = 0) -> Received:
         if flags & MSG_ERRQUEUE:
-            raise SyscallError(errno.EAGAIN)
+            return self.errors.take(size)
         if self.pending is not None:
             if not self._may_wait(flags):
                 raise SyscallError(errno.EAGAIN)
@@ -391,7 +392,7 @@ class TcpSocket(TcpOptions, ByteStream):
     def poll(self) -> int:
         if self.accepting():
             return POLLIN | POLLRDNORM if self.backlog else 0
-        events = POLLERR if self.error else 0
+        events = POLLERR if self.error or self.errors else 0
         if self.pending is not None:
             return events
         if self.shut == SHUT_BOTH or not self.connected:

@@ -140,6 +140,7 @@ class UdpSocket(InetSocket, RecordSocket):
         if outside is not None:
             flags |= MSG_DONTWAIT if self.nonblocking else 0
             await self.stack.outside.send(self, draft.payload, outside, flags, draft.wish.control)
+        self.sent_without_copy(flags, size)
         return size
 
     def _leads_outside(self, destination: InetAddress, sender: InetAddress) -> bool:
@@ -176,9 +177,18 @@ class UdpSocket(InetSocket, RecordSocket):
         packet = self._header(destination.host, draft.wish)
         for receiver in receivers:
             receiver.arrive(draft.payload, sender, packet)
-        if not receivers and self.destination is not None and address is None:
-            self.fail(errno.ECONNREFUSED)  # the "port unreachable" that comes back
+        if not receivers:
+            self._unreachable(draft, destination)
         return None
+
+    def _unreachable(self, draft: Draft, destination: InetAddress) -> None:
+        """Nobody has taken a datagram: a "port unreachable" comes back, of interest to some."""
+        level, name = (SOL_IP, ip.IP_RECVERR) if self.family == AF_INET else (SOL_IPV6, ip.IPV6_RECVERR)
+        asked = bool(self.option(name, level))
+        if asked:
+            self.errors.refused(draft.payload, destination, self.format_address(destination))
+        if asked or (self.destination is not None and draft.address is None):
+            self.fail(errno.ECONNREFUSED)
 
     def _header(self, host: bytes, wish: Wish) -> Packet:
         """What the header of a datagram for ``host`` says."""
@@ -223,7 +233,7 @@ class UdpSocket(InetSocket, RecordSocket):
 
     async def receive(self, size: int, flags: int = 0) -> Received:
         if flags & MSG_ERRQUEUE:
-            raise SyscallError(errno.EAGAIN)
+            return self.errors.take(size)
         return await super().receive(size, flags)
 
     def _remove_first(self, chunk: Chunk) -> None:
@@ -242,7 +252,7 @@ class UdpSocket(InetSocket, RecordSocket):
 
     def poll(self) -> int:
         events = POLLOUT | POLLWRNORM | POLLWRBAND
-        if self.error:
+        if self.error or self.errors:
             events |= POLLERR
         if self.shut & SHUT_RECEIVE:
             events |= POLLRDHUP | POLLIN | POLLRDNORM

@@ -11,6 +11,7 @@ import select
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -97,6 +98,10 @@ async def test_killed_while_bytes_leave(world: World, kill: Callable[[int], None
     listener.close()
 
 
+def decided(sock: TcpSocket) -> bool:
+    return sock.pending is None
+
+
 async def test_killed_while_connecting(world: World) -> None:
     """The connect is submitted and the host gives up the socket before it completes."""
     with server() as outside:
@@ -109,7 +114,7 @@ async def test_killed_while_connecting(world: World) -> None:
             fd = getattr(attempt, "_fd", -1)
             if fd >= 0:
                 disconnect(fd)
-            await world.settle(lambda sock=sock: sock.pending is None)
+            await world.settle(partial(decided, sock))
             sock.close()
     await world.settle(lambda: not wires(world))
 
