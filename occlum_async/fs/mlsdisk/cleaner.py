@@ -85,6 +85,8 @@ class Cleaner:
 
     async def _choose(self, limit: int) -> list[int]:
         space = self._volume.space
+        async with self._volume.lock():
+            await space.refresh()
         candidates = [one for one in space.candidates() if space.used[one] <= WORTH * SEGMENT]
         candidates.sort(key=lambda one: space.used[one])
         rated = []

@@ -99,8 +99,9 @@ class MlsDisk(BlockDevice):
         try:
             parts = await recovery.create(scheduler, device, key, options)
         except BaseException:
+            made_here = bool(own)
             await _release(own)
-            if own and isinstance(device, HostImage):
+            if made_here and isinstance(device, HostImage):
                 os.unlink(device.path)
             raise
         return cls(scheduler, device, parts, own)

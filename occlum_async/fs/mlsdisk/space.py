@@ -222,7 +222,7 @@ class Space:
 
     async def _choose(self, stream: int) -> None:
         """Let a stream go on in another segment."""
-        await self._refresh()
+        await self.refresh()
         segment = self._classes.find(_CLEAN, self._hint)
         if segment < 0:
             segment = self._classes.find(_CLEAN)
@@ -260,7 +260,7 @@ class Space:
                 self._count(region)
         return True
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
         """Look again at what has changed since it was counted."""
         for region in list(self._stale):
             if self.slots[region] >= 0:
@@ -339,11 +339,11 @@ class Space:
         return self._classes.count(_CLEAN)
 
     def candidates(self) -> list[int]:
-        """Segments with something in them that can be cleaned: known, and nobody writes there."""
+        """Whole segments with something in them that can be cleaned: known, and nobody writes there."""
         busy = set(self._current)
         return [
             segment
-            for segment, used in enumerate(self.used)
+            for segment, used in enumerate(self.used[: self.geometry.data // SEGMENT])
             if used and segment not in busy and self._known[segment // SEGMENTS]
         ]
 
