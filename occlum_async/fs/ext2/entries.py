@@ -54,6 +54,8 @@ class Entries(Ext2Inode):
         self._room = array("H")  # the longest record that fits into each block
         self._spot: Spot | None = None  # where the next name goes
         self._absent = b""  # the name that was looked for last and not found
+        self._near = 0  # the block where the last one was found: its neighbours are often next
+        self._changes = 0
 
     # -- blocks -------------------------------------------------------------------------------
 
@@ -121,15 +123,17 @@ class Entries(Ext2Inode):
         """The entry of that name. EIO."""
         if name == self._absent:
             return None
-        number = 0
-        while number < self.blocks:
-            buffer = await self.entry_block(number)
-            entry = self._find_in(buffer, name)
-            if entry is not None:
-                return entry
-            number += 1
-        self._absent = name
-        return None
+        while True:
+            changes, count = self._changes, self.blocks
+            for step in range(count):
+                number = (self._near + step) % count
+                entry = self._find_in(await self.entry_block(number), name)
+                if entry is not None:
+                    self._near = number
+                    return entry
+            if changes == self._changes:  # else it may have been moved to where had been looked before
+                self._absent = name
+                return None
 
     def _find_in(self, buffer: Buffer, name: bytes) -> Entry | None:
         data = buffer.data
@@ -288,6 +292,7 @@ class Entries(Ext2Inode):
         self._changed(entry.buffer)
 
     def _changed(self, buffer: Buffer) -> None:
+        self._changes += 1
         self.fs.buffers.mark(buffer)
         self.flags &= ~layout.FLAG_INDEX
         self.touch()
