@@ -48,7 +48,6 @@ from .ipoptions import (
     SAME,
     type_of_service,
 )
-from .options import integer
 from .ports import ANY4, ANY6, LOOPBACK4, LOOPBACK6, PortTable, is_any, is_loopback
 from .socket import Socket
 
@@ -224,14 +223,21 @@ class InetSocket(Socket):
         elif (level, name) == (SOL_IP, IP_OPTIONS):
             if any(value):
                 raise SyscallError(errno.EPERM)  # source routes and the like: no container may
-        elif level == SOL_IP and 0 < len(value) < INT.size:
+        elif level == SOL_IP and 0 < len(value) < INT.size and (level, name) not in INTERFACES:
             self._set_number(level, name, value[0])  # IP takes a single byte as well
         else:
-            self._set_number(level, name, integer(value))
+            self._set_number(level, name, INT.unpack_from(value)[0] if len(value) >= INT.size else None)
 
-    def _set_number(self, level: int, name: int, number: int) -> None:
+    def _set_number(self, level: int, name: int, number: int | None) -> None:
+        """Set an option that is a number; None: the caller gave too little for one."""
         key = SAME.get((level, name), (level, name))
         stream = self.type != SOCK_DGRAM
+        if not (key in RULES or key in PRIVILEGED or key in INTERFACES or key == (SOL_IPV6, IPV6_MTU)):
+            raise SyscallError(errno.ENOPROTOOPT)
+        if stream and key in RULES and RULES[key].kind == SOCK_DGRAM:
+            raise SyscallError(errno.EINVAL if level == SOL_IP else errno.ENOPROTOOPT)
+        if number is None:
+            raise SyscallError(errno.EINVAL)
         if key in PRIVILEGED:
             if number:
                 raise SyscallError(errno.EPERM)
@@ -242,10 +248,6 @@ class InetSocket(Socket):
         elif key == (SOL_IPV6, IPV6_MTU):
             if number and number < IPV6_MTU_MIN:
                 raise SyscallError(errno.EINVAL)
-        elif key not in RULES:
-            raise SyscallError(errno.ENOPROTOOPT)
-        elif stream and RULES[key].kind == SOCK_DGRAM:
-            raise SyscallError(errno.EINVAL if level == SOL_IP else errno.ENOPROTOOPT)
         elif key == (SOL_IPV6, IPV6_V6ONLY) and self.name.port:
             raise SyscallError(errno.EINVAL)
         else:
@@ -263,8 +265,8 @@ class InetSocket(Socket):
         self.stack.outside.option_set(self, level, name)
 
     def get_option(self, level: int, name: int, size: int) -> bytes:
-        if level == SOL_IPV6 and self.family == AF_INET:
-            raise SyscallError(errno.EOPNOTSUPP)
+        if level not in (SOL_IP, SOL_IPV6) or (level == SOL_IPV6 and self.family == AF_INET):
+            raise SyscallError(errno.EOPNOTSUPP if self.family == AF_INET else errno.ENOPROTOOPT)
         if (level, name) == (SOL_IP, IP_OPTIONS):
             return b""
         if (level, name) == (SOL_IP, IP_MULTICAST_IF):

@@ -135,10 +135,10 @@ class SocketOptions:
             self._set_flag(name, int(number != 0) if name in FLAGS else number)
         elif name in SETTERS:
             SETTERS[name](self, value)
-        elif name == SO_BSDCOMPAT:
-            return
         else:
-            raise SyscallError(errno.ENOPROTOOPT)
+            integer(value)
+            if name != SO_BSDCOMPAT:
+                raise SyscallError(errno.ENOPROTOOPT)
 
     def _check_privilege(self, name: int, number: int) -> None:
         needed = (

@@ -281,10 +281,10 @@ class UdpSocket(InetSocket, RecordSocket):
         if level != SOL_UDP:
             super().set_option(level, name, value)
             return
-        if name != ip.UDP_CORK:
-            raise SyscallError(errno.ENOPROTOOPT)
         if len(value) < INT.size:
             raise SyscallError(errno.EINVAL)
+        if name != ip.UDP_CORK:
+            raise SyscallError(errno.ENOPROTOOPT)
         self.options[SOL_UDP, ip.UDP_CORK] = int(any(value[: INT.size]))
         draft = self._cork
         if draft is None or self.option(ip.UDP_CORK, SOL_UDP):

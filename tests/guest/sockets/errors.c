@@ -1,8 +1,7 @@
 // The queue of errors: notifications of MSG_ZEROCOPY, and IP_RECVERR for datagrams that found nobody.
-#include "../claim.h"
+#include "version6.h"
 
 #include <linux/errqueue.h>
-#include <netinet/in.h>
 
 #ifndef SO_ZEROCOPY
 #define SO_ZEROCOPY 60
@@ -110,6 +109,7 @@ static void refused(void) {
 
 int main(void) {
     begin();
+    need_version6();
     zero_copy(AF_INET);
     zero_copy(AF_INET6);
     refused();

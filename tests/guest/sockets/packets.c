@@ -1,8 +1,7 @@
 // What a datagram tells beside its bytes (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IPv6's own), and what a sender may ask
 // for in control messages.
-#include "../claim.h"
+#include "version6.h"
 
-#include <netinet/in.h>
 #include <netinet/udp.h>
 
 static int receiver, sender;
@@ -122,6 +121,7 @@ static void version6(void) {
 
 int main(void) {
     begin();
+    need_version6();
     version4();
     version6();
     return 0;
