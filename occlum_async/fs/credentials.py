@@ -9,8 +9,10 @@ CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 5, 6, 7, 8
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW = 10, 12, 13
 CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_CHROOT, CAP_SYS_PTRACE = 14, 15, 18, 19
 CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYS_NICE, CAP_SYS_RESOURCE = 21, 22, 23, 24
-CAP_SYS_TIME, CAP_SYS_TTY_CONFIG, CAP_MKNOD, CAP_LEASE, CAP_SETFCAP = 25, 26, 27, 28, 31
+CAP_SYS_TIME, CAP_SYS_TTY_CONFIG, CAP_MKNOD, CAP_LEASE, CAP_AUDIT_CONTROL, CAP_SETFCAP = 25, 26, 27, 28, 30, 31
 ALL_CAPS = (1 << 41) - 1
+UNSET = 2**32 - 1  # a number of a user or of a session that is none
+NO_LOGIN = (UNSET, UNSET)  # the user and the session that audit(7) notes when somebody logs in: nobody has
 
 
 @dataclass(slots=True, frozen=True)

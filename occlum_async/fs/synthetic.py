@@ -119,6 +119,10 @@ class SnapshotFile(File):
         self.inode.store(bytes(data))
         return len(data)
 
+    async def truncate(self, size: int) -> None:
+        if not self.writable or size < 0:
+            raise SyscallError(errno.EINVAL)  # otherwise without effect, see ``TextFile.change``
+
     async def seek(self, offset: int, whence: int) -> int:
         if whence == os.SEEK_CUR:
             offset += self.position

@@ -104,6 +104,7 @@ def _new_process(thread: Thread, pid: int, flags: int, exit_signal: int) -> Proc
     process.personality = old.personality
     process.huge_pages_disabled = old.huge_pages_disabled
     process.oom_score_adj = old.oom_score_adj
+    process.login = old.login
     process.group = old.group
     process.group.members.add(process)
     assert process.parent is not None, "init has no siblings"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..abi import signals as abi
+from ..fs.credentials import NO_LOGIN
 from ..fs.opening import start_executing, stop_executing
 from ..sched.waitqueue import WaitQueue
 from . import family
@@ -56,6 +57,7 @@ class Process:
         self.personality = 0
         self.huge_pages_disabled = False  # PR_SET_THP_DISABLE
         self.oom_score_adj = 0
+        self.login = NO_LOGIN
         # Usage: of threads and children that have ended; and the last known of the whole, for a zombie.
         self.children_usage = NO_USAGE
         self._final_usage: ResourceUsage | None = None

@@ -34,6 +34,7 @@ class ProcessTable:
         self.sessions: dict[int, Session] = {}
         self.forks = 0  # processes and threads ever made
         self.last_pid = 0
+        self.logins = 0  # login sessions ever begun
 
     def __iter__(self) -> Iterator[Process]:
         return iter([self.by_pid[pid] for pid in sorted(self.by_pid)])

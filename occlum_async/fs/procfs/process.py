@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...abi.errors import SyscallError
 from ...abi.stat import S_IFDIR, S_IFLNK, S_IFREG
 from ...io.file import File
-from ..credentials import CAP_SYS_RESOURCE
+from ..credentials import CAP_AUDIT_CONTROL, CAP_SYS_RESOURCE, NO_LOGIN, UNSET
 from ..inode import Inode
 from ..synthetic import Directory, SyntheticInode, TextFile
 from . import maps, mounts, status
@@ -198,6 +198,25 @@ def _oom_score(task: TaskDirectory) -> bytes:
     return b"%d\n" % max(0, min(2000, 666 + (used + task.process.oom_score_adj) * 2 // 3))
 
 
+def _set_login(task: TaskDirectory, data: bytes) -> None:
+    """A login session begins: set once, by the task itself; later only with CAP_AUDIT_CONTROL."""
+    reader, processes = task.fs.reader(), task.fs.kernel.processes
+    if reader is None or reader is not task.thread:
+        raise SyscallError(errno.EPERM)
+    digits = data.removesuffix(b"\n")
+    if not digits.isdigit():
+        raise SyscallError(errno.EINVAL)
+    if (user := int(digits)) > UNSET:
+        raise SyscallError(errno.ERANGE)
+    if task.process.login[0] != UNSET and not reader.credentials.capable(CAP_AUDIT_CONTROL):
+        raise SyscallError(errno.EPERM)
+    if user == UNSET:
+        task.process.login = NO_LOGIN
+    else:
+        processes.logins += 1
+        task.process.login = user, processes.logins
+
+
 def _children(task: TaskDirectory) -> bytes:
     mine = (child.pid for child in task.process.children.values() if child.creator in (task.thread, None))
     return b"".join(b"%d " % pid for pid in sorted(mine))
@@ -223,7 +242,7 @@ TEXTS: dict[bytes, Item] = {
     b"gid_map": Item(lambda task: IDENTITY_MAP),
     b"io": Item(lambda task: status.io(task.process), 0o400, None, True),
     b"limits": Item(lambda task: status.limits(task.process)),
-    b"loginuid": Item(lambda task: b"4294967295", 0o644, lambda task, data: None),
+    b"loginuid": Item(lambda task: b"%d" % task.process.login[0], 0o644, _set_login),
     b"maps": Item(lambda task: maps.maps(task.process), 0o444, None, True),
     b"mountinfo": Item(lambda task: mounts.mountinfo(task.fs.kernel, task.thread)),
     b"mounts": Item(lambda task: mounts.mounts(task.fs.kernel, task.thread)),
@@ -235,7 +254,7 @@ TEXTS: dict[bytes, Item] = {
     b"projid_map": Item(lambda task: IDENTITY_MAP),
     b"sched": Item(_sched),
     b"schedstat": Item(lambda task: b"%d 0 0\n" % sum(task.thread.cpu_times())),
-    b"sessionid": Item(lambda task: b"4294967295"),
+    b"sessionid": Item(lambda task: b"%d" % task.process.login[1]),
     b"setgroups": Item(lambda task: b"allow\n"),
     b"smaps": Item(lambda task: maps.smaps(task.process), 0o444, None, True),
     b"smaps_rollup": Item(lambda task: maps.smaps_rollup(task.process), 0o444, None, True),

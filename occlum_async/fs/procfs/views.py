@@ -53,6 +53,7 @@ class ProcessView(Protocol):
     dumpable: bool
     personality: int
     oom_score_adj: int
+    login: tuple[int, int]
     exit_signal: int
     zombie: bool
     wait_status: int
@@ -95,6 +96,7 @@ class ProcessesView(Protocol):
 
     forks: int
     last_pid: int
+    logins: int
 
     @property
     def threads(self) -> dict[int, Any]: ...
