@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from ...abi.errors import SyscallError
-from ..memory import SMALL, Memory
 from ..pages import Quota
 from .extent import Extent
 from .file import CachedFile
@@ -101,18 +100,6 @@ class PageCache:
             self._used.move_to_end(extent)
             self.counts.evicted += file.evict(extent)
 
-    def make_room_for_memfd(self, memory: Memory, end: int) -> None:
-        """``memory`` is about to have ``end`` bytes: if that makes a memfd of it, there must be one to have."""
-        if end <= SMALL or self.memfds.used < self.memfds.limit:
-            return
-        for extent in list(self._used):
-            file = extent.file()
-            if file is not None and file.memory.fd >= 0 and not file.dirty_extents and file.mapped is None:
-                for other in list(file.extents.values()):
-                    self.counts.evicted += file.evict(other)
-                if self.memfds.used < self.memfds.limit:
-                    return
-
     # -- extents ------------------------------------------------------------------------------------
 
     def add(self, file: CachedFile, extent: Extent) -> None:
@@ -150,9 +137,6 @@ class PageCache:
         if not file.extents and file.mapped is None:
             self.clean_files.pop(file, None)
             self.dirty_files.pop(file, None)
-            if file.memory.fd >= 0:
-                # The descriptor is worth more than an empty memfd.
-                file.memory = Memory(self.memfds, file.memory.size)
             return
         dirty = bool(file.dirty_extents)
         if not file.kept:

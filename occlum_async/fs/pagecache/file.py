@@ -22,6 +22,7 @@ from ...sched.waitqueue import WaitQueue
 from ..memory import Memory, pages_of
 from ..pages import MAX_FILE_SIZE
 from .extent import PAGES, SIZE, Extent, first_run, runs, span
+from .heap import HeapPages
 from .mapped import GuestMapping
 from .store import PAGE, Data, PageStore
 
@@ -41,7 +42,7 @@ class CachedFile:
         self.cache = cache
         self.owner = owner
         self._store = ref(store)
-        self.memory = Memory(cache.memfds, size)
+        self.memory: HeapPages | Memory = HeapPages(size)  # a memfd while guests map the file
         self.extents: dict[int, Extent] = {}
         self.dirty_extents: set[int] = set()
         self.turn = Mutex()
@@ -161,7 +162,7 @@ class CachedFile:
             offset = (extent.index * PAGES + start) * PAGE
             piece = view[(start - first) * PAGE : (start - first + length) * PAGE][: self.size - offset]
             # A hole of the memfd stays one, which also spares what a guest writes there at this moment.
-            if self.memory.small is not None or not _is_zero(piece):
+            if self.mapped is None or not _is_zero(piece):
                 self._put(piece, offset)
             if self.mapped is not None:
                 self.mapped.note(extent.index * PAGES + start, view[(start - first) * PAGE :][: length * PAGE])
@@ -450,9 +451,7 @@ class CachedFile:
     async def prepare_mapping(self, offset: int, length: int, writable: bool) -> None:
         """What mmap(2) of this range must wait for: its pages are read and stay. ENOMEM, EIO, ENFILE."""
         if self.mapped is None:
-            if self.memory.small is not None:
-                self.cache.make_room_for_memfd(self.memory, SIZE + 1)
-            self.mapped = GuestMapping(self)
+            self.mapped = GuestMapping(self, self._promoted())
             self.cache.mapped.add(self.mapped)
         self.mapped.held = True
         try:
@@ -467,6 +466,7 @@ class CachedFile:
     def share(self, writable: bool) -> tuple[int, bool]:
         """See ``Inode.mapping``; ``prepare_mapping`` came before."""
         assert self.mapped is not None, "a file is mapped that was not prepared for it"
+        assert isinstance(self.memory, Memory)
         answer = self.memory.share(writable)
         self.cache.quota.mapped.add(self.mapped)
         return answer
@@ -484,10 +484,25 @@ class CachedFile:
 
     # -- helpers ----------------------------------------------------------------------------------------
 
+    def _promoted(self) -> Memory:
+        """The memory as a memfd that can be mapped; ENFILE when too many files are."""
+        if isinstance(self.memory, HeapPages):
+            if self.cache.memfds.used >= self.cache.memfds.limit:
+                self.cache.collect()
+            self.memory = self.memory.promote(self.cache.memfds)
+        return self.memory
+
+    def demote(self) -> None:
+        """No guest maps the file any more: its pages go back to the heap, and the descriptor is given back."""
+        pages = HeapPages(self.size)
+        for extent in self.extents.values():
+            for first, count in runs(extent.present):
+                at = (extent.index * PAGES + first) * PAGE
+                pages.put(self.memory.read(count * PAGE, at).ljust(count * PAGE, b"\0"), at)
+        pages.size = self.size
+        self.memory = pages
+
     def _put(self, data: bytes | memoryview, offset: int) -> None:
-        """Store in memory; a memfd is made at the price of another file's if there are too many."""
-        if self.memory.small is not None:
-            self.cache.make_room_for_memfd(self.memory, offset + len(data))
         if self.memory.put(data, offset) != len(data):
             raise SyscallError(errno.ENOMEM)
 

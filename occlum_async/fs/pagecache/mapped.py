@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
 from ...sched.apart import give_way
-from ..memory import pages_of
+from ..memory import Memory, pages_of
 from .extent import PAGES, Extent, span
 from .store import PAGE, Data
 
@@ -33,10 +33,11 @@ class GuestMapping:
     It is a ``fs.pages.Mapped``; its pages are on the cache's account and not on that of files in memory.
     """
 
-    def __init__(self, file: CachedFile) -> None:
+    def __init__(self, file: CachedFile, memory: Memory) -> None:
         self.file = file
+        self.memory = memory
         self.store = file.store  # kept alive, whatever became of the names
-        self.fd = file.memory.promote()
+        self.fd = memory.fd
         self.charged = 0
         self.held = False
         self.ranges: list[tuple[int, int, bool]] = []  # first page, the page after the last, mapped to be written
@@ -120,6 +121,7 @@ class GuestMapping:
         if file.mapped is self:
             file.mapped = None
             file.cache.mapped.discard(self)
+            file.demote()
             file.cache.settle(file)
 
     def _unpin(self) -> None:
@@ -171,7 +173,7 @@ class GuestMapping:
 
     def _written(self, first: int, end: int) -> Iterator[tuple[int, int]]:
         """The runs of pages between ``first`` and ``end`` that guests may have written: what the memfd has there."""
-        memory = self.file.memory
+        memory = self.memory
         for start, stop, writable in self.ranges:
             position, limit = max(start, first) * PAGE, min(stop, end, pages_of(memory.size)) * PAGE
             while writable and position < min(limit, memory.size):

@@ -11,6 +11,7 @@ import pytest
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.pagecache import MIN_LIMIT, PAGE, PageCache
 from occlum_async.fs.pagecache.extent import SIZE
+from occlum_async.fs.pagecache.heap import HeapPages
 
 from .conftest import Made
 
@@ -26,8 +27,8 @@ async def test_reading_more_than_the_limit(made: Made) -> None:
     for offset in range(0, len(content), SIZE):
         assert await file.read(SIZE, offset) == content[offset : offset + SIZE]
         assert made.cache.pages <= made.cache.limit
-    held = os.fstat(file.memory.fd).st_blocks * 512
-    assert held <= MIN_LIMIT and made.cache.counts.evicted > 0
+    assert isinstance(file.memory, HeapPages)
+    assert len(file.memory.pages) == made.cache.pages and made.cache.counts.evicted > 0
 
 
 async def test_what_was_used_lately_stays(made: Made) -> None:
@@ -102,20 +103,21 @@ async def test_sync_of_one_file_system(made: Made) -> None:
     assert made.cache.dirty == 0
 
 
-async def test_descriptors_are_bounded(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("occlum_async.fs.memory.Memfds.limit", 3)
-    files = [made.file(os.urandom(SIZE + PAGE)) for _ in range(7)]
-    for file, store in files:
+async def test_only_what_is_mapped_has_a_descriptor(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("occlum_async.fs.memory.Memfds.limit", 2)
+    files = [made.file(os.urandom(SIZE + PAGE)) for _ in range(3)]
+    for file, store in files[:2]:
+        await file.prepare_mapping(0, file.size, True)
         assert await file.read(file.size, 0) == store.bytes(file.size)
-        assert made.cache.memfds.used <= 3
-    for file, store in files:
+    assert made.cache.memfds.used == 2
+    with pytest.raises(SyscallError) as caught:
+        await files[2][0].prepare_mapping(0, PAGE, True)
+    assert caught.value.errno == errno.ENFILE
+    for file, store in files[:2]:
+        assert file.mapped is not None
+        file.mapped.unmapped()
+        while file.mapped is not None:
+            await asyncio.sleep(0)
         assert await file.read(file.size, 0) == store.bytes(file.size)
-
-
-async def test_a_file_without_pages_has_no_descriptor(made: Made) -> None:
-    file, _file_store = made.file(os.urandom(2 * SIZE))
-    await file.read(file.size, 0)
-    assert made.cache.memfds.used == 1
-    made.cache.shrink(0)
     assert made.cache.memfds.used == 0
-    assert file.size == 2 * SIZE
+    await files[2][0].prepare_mapping(0, PAGE, True)
