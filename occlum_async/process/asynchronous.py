@@ -15,15 +15,13 @@ from ..fs.fdtable import NR_OPEN, FdTable
 from ..io.file import File
 from ..io.uring.registered import FileTable
 from .guestmemory import Memory
-from .marshal import FIRST_ARGUMENT, Call
+from .marshal import Call
 from .sending import send_to_thread
 from .siginfo import SigInfo
 from .thread import Thread
 
 log = logging.getLogger(__name__)
 
-_NO_HEAD = (0,) * FIRST_ARGUMENT  # number, flags and user_data of an entry, which no decoder looks at
-_REGISTER = (1 << 64) - 1
 FIXED = NR_OPEN  # the registered file of index i is descriptor FIXED + i to the handlers
 
 
@@ -117,14 +115,7 @@ def make(call: Call, thread: Thread, user: RemoteUser, arguments: tuple[Any, ...
     The result, or for a handler that may block something that is to be awaited.
     """
     call.count += 1
-    entry = (*_NO_HEAD, *[value & _REGISTER if type(value) is int else 0 for value in arguments])
-    return call.handler(
-        thread,
-        *[
-            decode(user, entry) if type(value) is int else value
-            for decode, value in zip(call.decoders, arguments, strict=True)
-        ],
-    )
+    return call.make_mixed(thread, user, arguments)
 
 
 def answer(thread: Thread, name: str, act: Callable[[], int | Awaitable[int | None] | None]) -> int | Awaitable[int]:
@@ -135,7 +126,7 @@ def answer(thread: Thread, name: str, act: Callable[[], int | Awaitable[int | No
     try:
         result = act()
     except Exception as error:
-        return _failure(thread, name, error)
+        return failure(thread, name, error)
     return result or 0 if result is None or isinstance(result, int) else outcome(thread, name, result)
 
 
@@ -144,10 +135,11 @@ async def outcome(thread: Thread, name: str, work: Awaitable[int | None]) -> int
     try:
         return await work or 0
     except Exception as error:
-        return _failure(thread, name, error)
+        return failure(thread, name, error)
 
 
-def _failure(thread: Thread, name: str, error: Exception) -> int:
+def failure(thread: Thread, name: str, error: Exception) -> int:
+    """What a call that ended with ``error`` answers; an error of the kernel's own is an oops."""
     if isinstance(error, SyscallError):
         if error.signal:
             send_to_thread(thread, SigInfo.kernel(error.signal))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, Protocol
 
 from ..abi import shared
@@ -50,7 +49,7 @@ class Call:
     the first call, as one expression: a call of a decoder for each number would cost as much as the handler.
     """
 
-    __slots__ = ("_arguments", "blocking", "count", "decoders", "handler", "make", "name", "restart")
+    __slots__ = ("_arguments", "_declaration", "_mixed", "blocking", "count", "handler", "make", "name", "restart")
 
     def __init__(self, declaration: Declaration) -> None:
         self.name = declaration.name
@@ -59,19 +58,43 @@ class Call:
         self.restart = declaration.restart
         self.count = 0  # how often it was made
         self._arguments = [_expression(declaration, position) for position in range(len(declaration.arguments))]
-        self.decoders = [_decoder(declaration, position, text) for position, text in enumerate(self._arguments)]
+        self._declaration = declaration
+        self._mixed: dict[tuple[type, ...], Callable[[Any, User, tuple[Any, ...]], Any]] = {}
         self.make: Callable[[Any, User, Entry], Any] = self._make_first
 
     def _make_first(self, thread: Any, guest: User, entry: Entry) -> Any:
-        names = _NAMES | {"handler": self.handler}
-        words = ["thread"]
-        for position, (text, decoder) in enumerate(zip(self._arguments, self.decoders, strict=True)):
-            words.append(text or f"decode_{position}(guest, entry)")
-            names[f"decode_{position}"] = decoder
-        self.make = eval(f"lambda thread, guest, entry: handler({', '.join(words)})", names)
+        self.make = self._compile((int,) * len(self._arguments))
         return self.make(thread, guest, entry)
 
+    def make_mixed(self, thread: Any, guest: User, arguments: tuple[Any, ...]) -> Any:
+        """Call the handler with numbers, which are decoded as registers are, and objects, which it gets as they are.
 
+        A number that counts in all its 64 bits must not be negative.
+        """
+        kinds = tuple(map(type, arguments))
+        make = self._mixed.get(kinds)
+        if make is None:
+            make = self._mixed[kinds] = self._compile(kinds)
+        return make(thread, guest, (*_NO_HEAD, *arguments))
+
+    def _compile(self, kinds: tuple[type, ...]) -> Callable[[Any, User, tuple[Any, ...]], Any]:
+        """The call as one expression; arguments of which a kind is not ``int`` are what the handler gets."""
+        names = _NAMES | {"handler": self.handler}
+        words = ["thread"]
+        for position, (text, kind) in enumerate(zip(self._arguments, kinds, strict=True)):
+            if kind is not int:
+                words.append(f"entry[{FIRST_ARGUMENT + position}]")
+            elif text:
+                words.append(text)
+            else:
+                words.append(f"decode_{position}(guest, entry)")
+                names[f"decode_{position}"] = _decoder(self._declaration, position)
+        made: Callable[[Any, User, tuple[Any, ...]], Any]
+        made = eval(f"lambda thread, guest, entry: handler({', '.join(words)})", names)
+        return made
+
+
+_NO_HEAD = (0,) * FIRST_ARGUMENT  # number, flags and user_data of an entry, which no decoder looks at
 _NAMES: dict[str, Any] = {"GuestBuffer": GuestBuffer, "GuestPointer": GuestPointer}
 
 
@@ -107,10 +130,9 @@ def shim_table(declarations: Mapping[int, Declaration]) -> bytes:
     return bytes(table)
 
 
-def _decoder(declaration: Declaration, position: int, expression: str) -> Decoder:
+def _decoder(declaration: Declaration, position: int) -> Decoder:
+    """How an argument that has travelled in the window follows from an entry."""
     argument, register = declaration.arguments[position], FIRST_ARGUMENT + position
-    if expression:
-        return _value(expression)
     if argument.vector:
         return _vector(register)
     if argument.kind is Kind.STRING:
@@ -118,12 +140,6 @@ def _decoder(declaration: Declaration, position: int, expression: str) -> Decode
     if not argument.length:
         return _struct(register, position)
     return _buffer(register, position, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
-
-
-@cache
-def _value(expression: str) -> Decoder:
-    decoder: Decoder = eval(f"lambda guest, entry: {expression}", _NAMES)
-    return decoder
 
 
 def _string(register: int, position: int, optional: bool) -> Decoder:

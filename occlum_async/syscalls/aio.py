@@ -33,7 +33,7 @@ PREAD, PWRITE, FSYNC, FDSYNC, POLL, PREADV, PWRITEV = 0, 1, 2, 3, 5, 7, 8
 FLAG_RESFD, FLAG_IOPRIO = 1, 2
 PROT_READ_WRITE, MAP_SHARED = 3, 1
 CONTEXTS_MAX = 1024  # of one process
-NOWHERE = -1
+NOWHERE = (1 << 64) - 1  # an offset of -1
 # Which system call each operation is.
 CALLS = {PREAD: 327, PREADV: 327, PWRITE: 328, PWRITEV: 328, FSYNC: 74, FDSYNC: 75}
 

@@ -311,26 +311,31 @@ class Uring(AnonymousFile):
         self._unname(request)
         if not request.silent and not (request.flags & IOSQE_CQE_SKIP_SUCCESS and result >= 0):
             self.post(request.user_data, result, request.more_flags, counted=request.op != Op.TIMEOUT)
-        guard, request.guard = request.guard, None
+        guard = request.guard
         if guard is not None:
+            request.guard = None
             guard.guarded = None
             if guard.begun:
                 guard.cancel()
             elif not guard.finished:
                 self.finish(guard, -errno.ECANCELED)
-        file, request.file = request.file, None
+        file = request.file
         if file is not None:
+            request.file = None
             file.release()
-        self._go_on(request, result)
-        self._undefer()
-        self._start()
-        self._bury()
+        if request.following is not None:
+            self._go_on(request, result)
+        if self.deferred:
+            self._undefer()
+        if self._startable:
+            self._start()
+        if self.closed:
+            self._bury()
 
     def _go_on(self, request: Request, result: int) -> None:
         """The next one of the chain begins, or the rest of it fails."""
         following, request.following = request.following, None
-        if following is None:
-            return
+        assert following is not None, "it is not the last of its chain"
         if ((result >= 0 or request.tolerated) and request.succeeded) or request.flags & IOSQE_IO_HARDLINK:
             self._startable.append(following)
             return

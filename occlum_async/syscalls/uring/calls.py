@@ -21,7 +21,7 @@ from ...process.thread import Thread
 from ..epoll import signal_mask
 from ..events import timespec
 from ..table import Restart, syscall
-from .operations import CALLS, system_call
+from .operations import CALLS, SystemCall, system_call
 from .perform import Performance
 from .queue import OPERATIONS, Wanted, cancel
 from .register import HANDLERS, submitter_of
@@ -170,8 +170,8 @@ def _prepare(thread: Thread) -> Prepare:
     user = RemoteUser(guest.host)
 
     def prepare(request: Request) -> Work:
-        _check(request)
         call = system_call(request)
+        _check(request, call)
         if call is not None:
             return Performance(thread, user, request, call).start
         work = OPERATIONS[request.op](thread, user, request)
@@ -180,17 +180,16 @@ def _prepare(thread: Thread) -> Prepare:
     return prepare
 
 
-def _check(request: Request) -> None:
-    """What Linux checks of every entry before it looks at the operation."""
+def _check(request: Request, call: SystemCall | None) -> None:
+    """What Linux checks of every entry before it looks at the operation, which may be a system ``call``."""
     ring, flags = request.ring, request.flags
-    call = system_call(request)
     if call is None and request.op not in OPERATIONS:
         raise SyscallError(errno.EINVAL)
     if flags & ~abi.IOSQE_KNOWN:
         raise SyscallError(errno.EINVAL)
     if flags & abi.IOSQE_BUFFER_SELECT and (call is None or not call.selects):
         raise SyscallError(errno.EOPNOTSUPP)
-    if call is not None and any(getattr(request, name) for name in call.unused):
+    if call is not None and call.unused and any(getattr(request, name) for name in call.unused):
         raise SyscallError(errno.EINVAL)
     if request.op == Op.FSYNC and request.op_flags & ~abi.FSYNC_DATASYNC:
         raise SyscallError(errno.EINVAL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable
 from socket import SO_ERROR, SOL_SOCKET
 from typing import Any
 
@@ -30,11 +29,11 @@ from ...io.uring.registered import Selected
 from ...io.uring.request import Request
 from ...io.uring.ring import Uring
 from ...io.uring.submission import breathe
-from ...process.asynchronous import RemoteUser, RequestFiles, Worker, make, outcome
+from ...process.asynchronous import RemoteUser, RequestFiles, Worker, failure, make
 from ...process.guestmemory import GuestBuffer
 from ...process.thread import Thread
 from .messages import Message
-from .operations import SystemCall, check_fixed_vector, descriptor, fixed_range
+from .operations import NOWHERE, SystemCall, check_fixed_vector, descriptor, fixed_range
 
 RWF_NOWAIT = 8
 BATCH = 64  # results of one multishot request before others have a turn
@@ -65,17 +64,20 @@ class Performance:
         if request.op == Op.SEND_ZC and request.ioprio & RECVSEND_FIXED_BUF:
             fixed_range(request)
 
-    def start(self, request: Request) -> Awaitable[int]:
-        """The work of the request."""
-        return outcome(request.owner, self._call.name, self._perform())
+    async def start(self, request: Request) -> int:
+        """The work of the request: what comes of it in one number, negative for an error."""
+        try:
+            return await self._perform(request)
+        except Exception as error:
+            return failure(request.owner, self._call.name, error)
 
-    async def _perform(self) -> int:
-        request, operation = self._request, self._operation
+    async def _perform(self, request: Request) -> int:
+        operation = self._operation
         if operation.on_file:
             number = descriptor(request)
             self._file = self._files.held[number] = request.hold(self._files.get(number))
             if operation.positioned and not self._file.seekable:
-                self._arguments = (*self._arguments[:3], -1, *self._arguments[4:])
+                self._arguments = (*self._arguments[:3], NOWHERE, *self._arguments[4:])
             if request.op in (Op.READV_FIXED, Op.WRITEV_FIXED):
                 check_fixed_vector(request, self._arguments[1])
         elif request.op == Op.CLOSE and isinstance(self._files.get(self._arguments[0]), Uring):
