@@ -254,6 +254,8 @@ class Writer:
         sealed, entries = await volume.io.seal(DATA, batch.addresses, batch.source, batch.positions, places)
         batch.sealed = True
         self.queue.wake()
+        # Whoever waited for that may now hand over more to be sealed while the host takes this.
+        await self._let_others_go_on()
         await volume.io.write(places, sealed)
         volume.io.done_with(sealed)
         volume.io.statistics.data_written += count
@@ -263,6 +265,11 @@ class Writer:
         async with volume.lock():
             await volume.apply(batch.addresses, entries)
         return True
+
+    async def _let_others_go_on(self) -> None:
+        strand = self._scheduler.current()
+        self._scheduler.loop.call_soon(strand.resume, strand.ticket)
+        await strand.park(interruptible=False)
 
     def fail(self, error: BaseException) -> None:
         """Take nothing more: what was written since the last sync is lost."""
