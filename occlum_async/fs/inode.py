@@ -60,6 +60,7 @@ class FileSystem:
     # Whether it can be changed at all, and whether its last mount is gone.
     writable = True
     closed = False
+    whiteouts = False  # whether RENAME_WHITEOUT may leave a device 0:0 behind
 
     def __init__(self, device: int) -> None:
         self.device = device  # st_dev, unique per instance

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .mount import Mount
 
 PATH_MAX = 4096
+SLASH = ord("/")
 MAX_LINKS = 40
 
 # How to walk. FOLLOW: a link at the end as well. MISSING: the last name need not exist. DIRECTORY: the end
@@ -81,25 +82,13 @@ async def resolve(caller: Caller, path: bytes, start: Location | None = None, fl
 
 async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) -> Found:
     """Walk ``path``. ELOOP after 40 links, ENAMETOOLONG, ENOTDIR, EACCES, ENOENT."""
-    if not path:
-        raise SyscallError(errno.ENOENT)
-    if len(path) >= PATH_MAX:
-        raise SyscallError(errno.ENAMETOOLONG)
-    context = caller.fs
+    parent, root = _begin(caller, path, start, flags)
+    dentry, mount = parent.dentry, parent.mount
     credentials = caller.credentials
-    here = start or context.cwd
-    root = here if flags & (IN_ROOT | BENEATH) else context.root
-    if path[0] == 47:
-        if flags & BENEATH:
-            raise SyscallError(errno.EXDEV)
-        here = root
-    dentry, mount = here.dentry, here.mount
     search_all = credentials.effective & _SEARCH_ALL
     names, slash = _split(path)
-    parent, last = here, b""
-    links = 0
-    # Linux compares mounts with a root that it only looks up when it is needed: until then none is the same.
-    rooted = path[0] == 47
+    last, links = b"", 0
+    rooted = path[0] == SLASH  # Linux looks the root up when it needs it: until then no mount is the root's
     while names:
         last = names.pop()
         inode = dentry.inode
@@ -136,23 +125,36 @@ async def walk(caller: Caller, path: bytes, start: Location | None, flags: int) 
             more, ended = _split(jump)
             slash = slash or (ended and not names)
             names += more
-            if jump[:1] == b"/":
+            if jump[0] == SLASH:
                 if flags & BENEATH or (flags & NO_XDEV and not (rooted and root.mount is mount)):
                     raise SyscallError(errno.EXDEV)
                 rooted = True
-                dentry, mount = root.dentry, root.mount
-                last = b""
+                dentry, mount, last = root.dentry, root.mount, b""
             continue
         if not names:
             parent = Location(dentry, mount)
         dentry = child
         if child.mounted is not None:
             dentry, mount = _cross(dentry, mount, flags)
-    if slash or flags & DIRECTORY:
-        end = dentry.inode
-        if end is None or end.mode & S_IFMT != S_IFDIR:
-            raise SyscallError(errno.ENOTDIR)
+    if (slash or flags & DIRECTORY) and (dentry.inode is None or dentry.inode.mode & S_IFMT != S_IFDIR):
+        raise SyscallError(errno.ENOTDIR)
     return Found(parent, last, Location(dentry, mount), slash)
+
+
+def _begin(caller: Caller, path: bytes, start: Location | None, flags: int) -> tuple[Location, Location]:
+    """Where a walk begins, and what is its root. ENOENT, ENAMETOOLONG, EXDEV."""
+    if not path:
+        raise SyscallError(errno.ENOENT)
+    if len(path) >= PATH_MAX:
+        raise SyscallError(errno.ENAMETOOLONG)
+    context = caller.fs
+    here = start or context.cwd
+    root = here if flags & (IN_ROOT | BENEATH) else context.root
+    if path[0] != SLASH:
+        return here, root
+    if flags & BENEATH:
+        raise SyscallError(errno.EXDEV)
+    return root, root
 
 
 def _split(path: bytes) -> tuple[list[bytes], bool]:

@@ -257,6 +257,8 @@ async def _rename_locked(caller: Caller, old: Found, new: Found, flags: int) -> 
                 check(moved, credentials, MAY_WRITE)
     _check_not_mounted(dentry)
     _check_not_mounted(present)
+    if flags & RENAME_WHITEOUT and not source.fs.whiteouts:
+        raise SyscallError(errno.EINVAL)
     await source.rename(old.name, inode, target, new.name, replaced, exchange)
     if exchange:
         _swap(dentry, present)

@@ -29,6 +29,7 @@ class RamFs(FileSystem):
     name = "tmpfs"
     magic = TMPFS_MAGIC
     synchronous = True
+    whiteouts = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import pytest
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.namei import resolve
+from occlum_async.fs.names import RENAME_WHITEOUT, rename
 from occlum_async.fs.opening import open_path
 from occlum_async.fs.overlay import OverlayFs
 
@@ -129,6 +130,15 @@ async def test_concurrent_copy_ups_make_one_copy(make_overlay: Make, lower: Path
     await asyncio.gather(*(append(b"%d" % number) for number in range(8)))
     data = await (await resolve(tree, b"/shared")).inode.read(8 << 20, 3 << 20)
     assert sorted(data) == sorted(b"01234567")
+
+
+async def test_whiteouts_are_not_for_others_to_leave(tree: InsideTree) -> None:
+    """As Linux's overlayfs; and it is refused before anything has moved."""
+    with pytest.raises(SyscallError) as refused:
+        await rename(tree, b"/file", b"/moved", flags=RENAME_WHITEOUT)
+    assert refused.value.errno == errno.EINVAL
+    assert await tree.do("stat", b"/moved") == ("error", "ENOENT")
+    assert (await tree.do("stat", b"/file"))[0] == "ok"
 
 
 async def test_unlinked_lower_file_stays_readable(tree: InsideTree) -> None:
