@@ -81,20 +81,20 @@ class Disks:
             if isinstance(spec, Ext2Mount):
                 return await self._open_ext2(spec)
         except SyscallError as error:
-            raise DiskError(f"{spec.path} can't be mounted: {os.strerror(error.errno)}") from None
+            raise DiskError(f"{os.fspath(spec.source)} can't be mounted: {os.strerror(error.errno)}") from None
         raise ConfigError(f"--mount: there is no file system {spec.kind}")
 
     async def _open_ext2(self, spec: Ext2Mount) -> FileSystem:
         from ..fs.ext2.filesystem import Ext2
         from ..fs.ext2.superblock import BadSuperblock
 
-        device = await open_disk(self._boundary, spec.path, spec.root_key(), spec.counter, spec.read_only)
+        device = await open_disk(self._boundary, os.fspath(spec.source), spec.root_key(), spec.counter, spec.read_only)
         try:
             return await Ext2.mount(device, spec.read_only, self._kernel.scheduler, self._cache(spec.cache_size))
         except BadSuperblock as error:
             await device.close()
             hint = "a sealed disk wants its key-file" if spec.root_key() is None else "disk create makes one"
-            raise DiskError(f"{spec.path}: {error}", hint) from None
+            raise DiskError(f"{os.fspath(spec.source)}: {error}", hint) from None
         except BaseException:
             await device.close()
             raise

@@ -33,7 +33,7 @@ class Options:
 
 def command(options: Options) -> int:
     """Check."""
-    return run(_check(options))
+    return run(options.file, _check(options))
 
 
 async def _check(options: Options) -> int:

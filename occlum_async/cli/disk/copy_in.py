@@ -30,7 +30,7 @@ def command(options: Options) -> int:
     """Copy."""
     if len(options.paths) < 2:
         raise ConfigError("SOURCE and TARGET are missing", "like: disk copy-in FILE ./data /data")
-    return run(_copy_in(options))
+    return run(options.file, _copy_in(options))
 
 
 async def _copy_in(options: Options) -> int:

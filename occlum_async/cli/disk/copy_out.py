@@ -28,7 +28,7 @@ def command(options: Options) -> int:
     """Copy."""
     if len(options.paths) < 2:
         raise ConfigError("SOURCE and TARGET are missing", "like: disk copy-out FILE /data ./data")
-    return run(_copy_out(options))
+    return run(options.file, _copy_out(options))
 
 
 async def _copy_out(options: Options) -> int:

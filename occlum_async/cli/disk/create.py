@@ -50,7 +50,7 @@ def command(options: Options) -> int:
         raise ConfigError(f"{options.file} exists already", "remove it, or choose another name")
     if options.key_file is not None:
         _make_key(os.path.expanduser(options.key_file))
-    return run(_create(options, size // BLOCK))
+    return run(options.file, _create(options, size // BLOCK))
 
 
 def _make_key(path: str) -> None:

@@ -33,15 +33,15 @@ def counter_option() -> Any:
     return option("--counter", metavar="FILE", help="A file that keeps the disk from being set back.")
 
 
-def run(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command to its end; errors of the disk are ``DiskError``."""
+def run(path: str, work: Coroutine[Any, Any, int]) -> int:
+    """Run a command on the disk ``path`` to its end; errors of the disk are ``DiskError``."""
     logging.basicConfig(stream=sys.stderr, level="WARNING", format="occlum-async: %(levelname)s: %(message)s")
 
     async def reporting() -> int:
         try:
             return await work
         except SyscallError as error:
-            raise DiskError(os.strerror(error.errno)) from None
+            raise DiskError(f"{path}: {os.strerror(error.errno)}") from None
 
     return asyncio.run(reporting())
 

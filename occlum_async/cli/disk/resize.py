@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 from ...errors import ConfigError, DiskError
 from ...fs.block.device import BLOCK
+from ...fs.block.image import HostImage
 from ...fs.ext2 import Ext2, mkfs
+from ...fs.ext2.resize import grow
+from ...fs.ext2.superblock import BadSuperblock
 from ...fs.mlsdisk import MlsDisk
 from ...fs.transfer import TreeCopy, copy_attributes
 from ...io.boundary import Boundary
+from ...libos.disks import open_disk
 from ..options import parse_size
 from ..parsing import option
 from .copying import disk_bytes
@@ -26,8 +30,8 @@ SUFFIX = ".resize"
 class Options:
     """Make the disk FILE hold --size, more or less than now.
 
-    All files are copied to a new disk beside the old one, which then takes its place: until that moment the old one is
-    what it was, and the host needs room for both.
+    A disk that grows does so in its place. For one that shrinks, or whose file system can't grow, all files are copied
+    to a new disk beside it, which then takes its place: the host needs room for both meanwhile.
     """
 
     file: str
@@ -40,29 +44,56 @@ def command(options: Options) -> int:
     """Resize."""
     if options.size is None:
         raise ConfigError("--size is missing", "like --size 40g")
-    return run(_resize(options, parse_size(options.size, "--size") // BLOCK))
+    return run(options.file, _resize(options, parse_size(options.size, "--size") // BLOCK))
 
 
 async def _resize(options: Options, blocks: int) -> int:
+    async with boundary() as host:
+        if not await _grow(options, host, blocks):
+            await _replace(options, host, blocks)
+    return 0
+
+
+async def _grow(options: Options, host: Boundary, blocks: int) -> bool:
+    """Make disk and file system larger in their place; False where that can't be done."""
+    counter = trusted_counter(options.counter, options.key_file)
+    device = await open_disk(host, options.file, root_key(options.key_file), counter)
+    try:
+        if blocks < device.blocks:
+            return False
+        if isinstance(device, MlsDisk):
+            await device.resize(blocks)
+        elif isinstance(device, HostImage):
+            device.resize(blocks)
+        await grow(device)
+    except ValueError:
+        return False
+    except BadSuperblock as error:
+        raise DiskError(f"{options.file}: {error}") from None
+    finally:
+        await device.close()
+    return True
+
+
+async def _replace(options: Options, host: Boundary, blocks: int) -> None:
+    """Copy everything to a new disk, which takes the place of the old one."""
     new = options.file + SUFFIX
     if os.path.lexists(new):
         raise ConfigError(f"{new} exists", "it is left from a resize that was interrupted: remove it")
-    async with boundary() as host:
-        try:
-            await _copy(options, host, new, blocks)
-            await _bind(options, host, new)
-        except BaseException:
-            if os.path.lexists(new):
-                os.unlink(new)
-            raise
-        os.chmod(new, os.stat(options.file).st_mode & 0o777)
-        os.replace(new, options.file)
-        folder = os.open(os.path.dirname(options.file) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    return 0
+    try:
+        await _copy(options, host, new, blocks)
+        await _bind(options, host, new)
+    except BaseException:
+        if os.path.lexists(new):
+            os.unlink(new)
+        raise
+    os.chmod(new, os.stat(options.file).st_mode & 0o777)
+    os.replace(new, options.file)
+    folder = os.open(os.path.dirname(options.file) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 async def _copy(options: Options, host: Boundary, new: str, blocks: int) -> None:

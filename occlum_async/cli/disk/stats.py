@@ -24,7 +24,7 @@ class Options:
 
 def command(options: Options) -> int:
     """Tell."""
-    return run(_stats(options))
+    return run(options.file, _stats(options))
 
 
 async def _stats(options: Options) -> int:
