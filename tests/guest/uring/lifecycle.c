@@ -21,8 +21,9 @@ static void *waiter(void *argument) {
 int main(int argc, char **argv) {
     begin();
     if (argc > 1) {  // after the execve below
-        int fd = atoi(argv[1]), pipe_end = atoi(argv[2]);
+        int fd = atoi(argv[1]), pipe_end = atoi(argv[2]), here = atoi(argv[3]);
         TRY(ring_enter(fd, 0, 0, 0, NULL, 0));
+        MUST(write(here, "x", 1));
         struct pollfd filled = {pipe_end, POLLIN, 0};
         FACT(poll(&filled, 1, 10000));
         FACT(read(pipe_end, buffer, 4));
@@ -72,19 +73,22 @@ int main(int argc, char **argv) {
     FACT(read(ends[0], buffer, 4));
 
     // execve: what was in flight has ended before the new program runs.
+    int running[2];
+    MUST(pipe(running));
     child = MUST(fork());
     if (child == 0) {
         struct ring own = ring_make(4, 0, 0);
         next_entry(&own, IORING_OP_READ, ends[0], buffer, 4, 0, 6);
         submit(&own, 0);
-        char fd[16], end[16];
+        char fd[16], end[16], here[16];
         MUST(fcntl(own.fd, F_SETFD, 0));
         snprintf(fd, sizeof fd, "%d", own.fd);
         snprintf(end, sizeof end, "%d", ends[0]);
-        execl(self(), "lifecycle", fd, end, NULL);
+        snprintf(here, sizeof here, "%d", running[1]);
+        execl(self(), "lifecycle", fd, end, here, NULL);
         _exit(99);
     }
-    pause_ms(20);
+    MUST(read(running[0], buffer, 1));
     MUST(write(ends[1], "left", 4));
     reap("executed", child);
 
