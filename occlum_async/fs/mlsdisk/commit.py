@@ -104,7 +104,7 @@ class Committer:
 
     async def early(self) -> bool:
         """Commit because there is no room for more; False when there is nothing to commit."""
-        if self._durable >= self.clock and not self.volume.changed and not self.writer.gathered_any:
+        if self._durable >= self.clock and not self.volume.changed and not self.writer.under_way:
             return False
         self._io.statistics.early_commits += 1
         self.clock += 1

@@ -98,11 +98,15 @@ class Geometry:
         return SPACE + levels_above(self.regions * PAGES)
 
     @property
+    def upper_nodes(self) -> int:
+        """How many nodes have nodes or pages below them."""
+        return nodes_above(-(-self.blocks // FANOUT)) + nodes_above(self.regions * PAGES)
+
+    @property
     def metadata(self) -> int:
         """The most blocks that nodes and pages of the present state can take."""
         leaves = -(-self.blocks // FANOUT)
-        pages = self.regions + self.segments
-        return leaves + nodes_above(leaves) + pages + nodes_above(self.regions * PAGES)
+        return leaves + self.regions + self.segments + self.upper_nodes
 
 
 def kept_free(geometry: Geometry) -> int:

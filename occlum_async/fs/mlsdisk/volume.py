@@ -25,9 +25,9 @@ from .space import NODES, Space
 log = logging.getLogger(__name__)
 
 LEAF = INDEX << KIND_SHIFT
-# One part of the cache that an operation may need at once; a third may be changed and unwritten.
-SHARE = 16
-DIRTY_SHARE = 3
+# Shares of the cache: what an operation may need at once, what may always be changed and unwritten, and what is left
+# to nodes that are only read.
+SHARE, DIRTY_SHARE, SPARE_SHARE = 16, 3, 8
 # Leaves of which a discard clears the entries in one go.
 DISCARD_LEAVES = 32
 
@@ -205,7 +205,9 @@ class Volume:
 
     async def spill(self, coming: int) -> None:
         """Write changed nodes until ``coming`` more can become changed."""
-        limit = self.cache.slots // DIRTY_SHARE
+        # The way to each changed node stays as well. Where all ways together are short, they are all that has to.
+        slots = self.cache.slots
+        limit = max(slots // DIRTY_SHARE, slots - self.geometry.upper_nodes - slots // SPARE_SHARE)
         for kind in (INDEX, SPACE):
             if self.cache.dirty_count + coming + 16 <= limit:
                 return

@@ -30,6 +30,7 @@ SMALL = 16  # blocks; more of them are sealed where they are, without a copy
 PIECE = 256  # blocks of a large write that are sealed together
 IN_FLIGHT = 4096  # blocks under way at most
 SPARE_STAGES = 3
+RELIEFS = 4
 
 
 class Batch:
@@ -73,6 +74,11 @@ class Writer:
     def busy(self) -> bool:
         """Whether a read may meet a block that is on its way, or was lost."""
         return bool(self._batches or self.lost)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there are blocks that were taken and are not visible in the index."""
+        return bool(self._stage or self._batches)
 
     @property
     def gathered_any(self) -> bool:
@@ -154,8 +160,12 @@ class Writer:
 
     async def _relieve(self, count: int) -> None:
         """Make room: a commit gives back what the state before it needed. ENOSPC when that does not help."""
-        if self.relieve is None or not await self.relieve() or self.volume.room(self.promised) < count:
-            raise SyscallError(errno.ENOSPC)
+        for _ in range(RELIEFS):  # others may take the room that a commit makes
+            if self.relieve is None or not await self.relieve():
+                break
+            if self.volume.room(self.promised) >= count:
+                return
+        raise SyscallError(errno.ENOSPC)
 
     def _may_start(self, count: int) -> bool:
         return not self._closed and (not self._blocks or self._blocks + count <= IN_FLIGHT)

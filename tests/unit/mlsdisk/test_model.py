@@ -113,5 +113,5 @@ class DiskMachine(RuleBasedStateMachine):
 
 TestModel: Callable[[], Any] = DiskMachine.TestCase
 TestModel.settings = settings(  # type: ignore[attr-defined]
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
