@@ -9,7 +9,7 @@ import os
 import resource
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
@@ -19,18 +19,14 @@ from occlum_async.abi.errors import SyscallError
 from occlum_async.io.sockets.tcp import TcpSocket
 from occlum_async.io.sockets.wire import Wire
 
-from .outside import World, blocking, client, fails, inet, open_for_test, port_of, read_all, server, within, write_all
+from .outside import World, blocking, client, fails, inet, port_of, read_all, server, within, write_all
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-@pytest.fixture(params=["uring", "ocall"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = World(open_for_test(request.param)).host()
-    yield made
-    await made.stack.outside.drain()
-    made.stack.outside.close()
-    await made.boundary.shutdown()
+@pytest.fixture
+async def world(world: World) -> World:
+    return world.host()
 
 
 def disconnect(fd: int) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import json
 import random
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,16 +17,12 @@ from occlum_async.abi.errors import SyscallError
 from occlum_async.io.sockets import hostlinks, rtnetlink
 from occlum_async.io.sockets.links import LOOPBACK_ALONE, Links
 
-from .outside import World, open_for_test
+from .outside import World
 
 
-@pytest.fixture(params=["uring", "ocall"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = World(open_for_test(request.param)).host()
-    yield made
-    made.stack.outside.close()
-    await asyncio.sleep(0.01)
-    await made.boundary.shutdown()
+@pytest.fixture
+async def world(world: World) -> World:
+    return world.host()
 
 
 def _ip(*argv: str) -> Any:

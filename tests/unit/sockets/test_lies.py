@@ -6,6 +6,8 @@ import asyncio
 import errno
 import logging
 import random
+import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -17,6 +19,7 @@ from occlum_async.errors import HostUnsupported
 from occlum_async.io.boundary import Boundary
 from occlum_async.io.boundary.ocall import OcallBoundary
 from occlum_async.io.boundary.uring import UringBoundary
+from occlum_async.io.sockets import ipoptions as ip
 from occlum_async.sched.strand import Scheduler
 
 from .outside import World, client, inet, port_of, reset, server, within
@@ -25,6 +28,7 @@ ERRORS = (
     errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENOBUFS, errno.ECONNRESET, errno.EPIPE, errno.EAGAIN, errno.EINTR,
     errno.ETIMEDOUT, errno.EBADF, errno.EFAULT, errno.ENOSYS, 4095,
 )  # fmt: skip
+ONE = struct.pack("<i", 1)
 IMPOSSIBLE_NUMBERS = (-(2**31), -5000, -1, 0, 1, 2, 2**20 + 7, 2**31 - 1)
 IMPOSSIBLE_BYTES = (b"", b"\x02", bytes(16), b"\xff" * 28, b"\x02\0" + bytes(9), b"\x0a\0" + bytes(14))
 
@@ -128,6 +132,40 @@ async def exercise(world: World) -> None:
             one.bind(inet(0))
             await asyncio.wait_for(one.send(b"datagram", 0, inet(outside.getsockname()[1])), 0.1)
             one.close()
+    await exercise_facts(world)
+
+
+async def exercise_facts(world: World) -> None:
+    """What is asked of the host beside bytes: urgent marks, facts about datagrams, interfaces, options."""
+    assert world.stack.links().links
+    world.stack.outside._links = None  # type: ignore[attr-defined]
+    with suppress(SyscallError, TimeoutError):
+        listener = world.tcp()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, ONE)
+        listener.bind(inet(0))
+        listener.listen(5)
+        peer = client(port_of(listener))
+        peer.send(b"one!", socket.MSG_OOB)
+        peer.sendall(b"two")
+        sock = await asyncio.wait_for(listener.accept(), 0.1)
+        with suppress(SyscallError, TimeoutError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+            assert len(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)) <= 232
+            sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 4)
+            assert len(await asyncio.wait_for(sock.read(100), 0.1)) <= 7
+        sock.close()
+        listener.close()
+        reset(peer)
+    with suppress(SyscallError, TimeoutError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        one = world.udp()
+        for name in (ip.IP_PKTINFO, ip.IP_RECVTTL, ip.IP_RECVTOS, ip.IP_RECVORIGDSTADDR):
+            one.setsockopt(socket.SOL_IP, name, ONE)
+        one.bind(inet(0))
+        for _ in range(3):
+            sender.sendto(b"datagram", ("127.0.0.1", port_of(one)))
+            received = await asyncio.wait_for(one.receive(100), 0.1)
+            assert len(received.data) <= 100 and len(received.control) <= 4
+        one.close()
 
 
 @pytest.mark.parametrize("kind", [LyingUring, LyingOcall])

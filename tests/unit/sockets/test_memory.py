@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import socket
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +18,7 @@ from occlum_async.io.sockets.memory import PRESSED, SOCKET_COST
 from occlum_async.io.sockets.stream import PIECE
 
 from .oracle import make_stack
-from .outside import World, blocking, client, inet, open_for_test, port_of, read_all, within, write_all
+from .outside import World, blocking, client, inet, port_of, read_all, within, write_all
 
 LIMIT = 1 << 20
 
@@ -142,13 +141,9 @@ async def test_connections_that_nobody_accepts(stack: Any) -> None:
     assert stack.memory.used == 0
 
 
-@pytest.fixture(params=["uring", "ocall"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = World(open_for_test(request.param)).host()
-    yield made
-    await made.stack.outside.drain()
-    made.stack.outside.close()
-    await made.boundary.shutdown()
+@pytest.fixture
+async def world(world: World) -> World:
+    return world.host()
 
 
 async def test_bulk_under_pressure_is_whole(world: World) -> None:

@@ -8,18 +8,13 @@ import os
 import select
 import socket
 import struct
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
-from occlum_async.abi.socket import SHUT_RECEIVE, SHUT_SEND, ControlMessage, InetAddress
-from occlum_async.abi.user import PythonPointer
-from occlum_async.io.sockets import ipoptions as ip
+from occlum_async.abi.socket import SHUT_RECEIVE, SHUT_SEND, InetAddress
 from occlum_async.io.sockets.policy import FROM, IN, OUT, Policy, Rule
-from occlum_async.io.sockets.socket import Ancillary
-from occlum_async.io.sockets.tcp import TcpSocket
 from occlum_async.io.sockets.wire import HIGH, Wire
 
 from .outside import (
@@ -29,7 +24,6 @@ from .outside import (
     client,
     fails,
     inet,
-    open_for_test,
     port_of,
     read_all,
     reset,
@@ -37,15 +31,6 @@ from .outside import (
     within,
     write_all,
 )
-
-
-@pytest.fixture(params=["uring", "ocall"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = World(open_for_test(request.param))
-    yield made
-    await made.stack.outside.drain()
-    made.stack.outside.close()
-    await made.boundary.shutdown()
 
 
 async def test_connect_out_and_talk(world: World) -> None:
@@ -560,262 +545,3 @@ async def test_own_addresses(world: World) -> None:
     assert not outside.owns(b"\xc0\0\2\1")
     assert world.boundary.counters.exits == before
     assert InetAddress(LOOPBACK, 1).port == 1
-
-
-async def test_what_datagrams_from_outside_tell(world: World) -> None:
-    """IP_PKTINFO, IP_RECVTTL and IP_RECVTOS of datagrams that the host has received."""
-    world.host()
-    sock = world.udp()
-    sock.bind(InetAddress(bytes(4), 0))
-    for name in (ip.IP_RECVTTL, ip.IP_RECVTOS, ip.IP_PKTINFO):
-        sock.setsockopt(socket.SOL_IP, name, struct.pack("<i", 1))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.settimeout(20)
-        peer.setsockopt(socket.SOL_IP, socket.IP_TTL, 17)
-        peer.setsockopt(socket.SOL_IP, socket.IP_TOS, 0x48)
-        peer.sendto(b"query", ("127.0.0.3", port_of(sock)))
-        received = await within(sock.receive(100))
-        told = {(message.level, message.type): message.data for message in received.control}
-        assert received.data == b"query"
-        assert told[0, 8] == struct.pack("<i", 1) + bytes((127, 0, 0, 3)) * 2
-        assert (told[0, 2], told[0, 1]) == (struct.pack("<i", 17), b"\x48")
-        # The answer comes from the address that was asked, not from the one that routes would choose.
-        answer = Ancillary(control=[ControlMessage(0, 8, told[0, 8]), ControlMessage(0, 2, struct.pack("<i", 9))])
-        assert received.address is not None
-        await within(sock.send(b"answer", 0, sock.parse_address(received.address), answer))
-        assert await blocking(lambda: peer.recvfrom(100)) == (b"answer", ("127.0.0.3", port_of(sock)))
-    sock.close()
-
-
-async def test_options_of_a_listener(world: World) -> None:
-    """What is set on a listener holds for the connections that the host accepts for it, before and after listen."""
-    world.host()
-    listener = world.tcp()
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, struct.pack("<i", 55))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, struct.pack("<i", 30000))
-    listener.bind(inet(0))
-    listener.listen(5)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, struct.pack("<i", 1234))
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
-    wire = sock.peer
-    assert isinstance(wire, Wire)
-
-    def at_host(level: int, name: int) -> int:
-        (number,) = struct.unpack("<i", world.boundary.network.get_option(wire.fd, level, name, 4))
-        return int(number)
-
-    assert at_host(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 55
-    assert at_host(socket.SOL_SOCKET, socket.SO_RCVBUF) == 60000
-    assert at_host(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1234
-    assert at_host(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-    sock.setsockopt(socket.SOL_IP, socket.IP_TOS, struct.pack("<i", 0x20))
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, struct.pack("<i", 50000))
-    assert at_host(socket.SOL_IP, socket.IP_TOS) == 0x20
-    assert at_host(socket.SOL_SOCKET, socket.SO_SNDBUF) == 100000
-    network = world.boundary.network
-    assert network.get_option(wire.fd, socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).startswith(b"reno\0")
-    # And what only the host knows is asked of it.
-    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 4) == network.get_option(wire.fd, 6, 2, 4)
-    peer.close()
-    sock.close()
-    listener.close()
-
-
-async def test_cork(world: World) -> None:
-    """Corked bytes leave together when the cork is drawn, or after a while; MSG_MORE does the same for one send."""
-    world.host()
-    listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
-    operations = world.boundary.counters.operations
-    name = "send" if world.boundary.name == "uring" else "sendmsg"
-
-    def cork(on: int) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, struct.pack("<i", on))
-
-    async def pieces(flags: int) -> None:
-        for number in range(5):
-            await within(sock.send(b"%d" % number, flags))
-            await asyncio.sleep(0.001)
-
-    before = operations[name] + operations["send"]
-    cork(1)
-    await pieces(0)
-    assert operations[name] + operations["send"] == before
-    cork(0)
-    assert await blocking(lambda: peer.recv(100)) == b"01234"
-    await pieces(socket.MSG_MORE)
-    await within(sock.send(b"end"))
-    assert await blocking(lambda: peer.recv(100)) == b"01234end"
-    cork(1)
-    await within(sock.send(b"late"))
-    assert await blocking(lambda: peer.recv(100)) == b"late"
-    await within(sock.send(b"last"))
-    sock.close()
-    assert await blocking(lambda: peer.recv(100)) == b"last"
-    assert await blocking(lambda: peer.recv(100)) == b""
-    peer.close()
-    listener.close()
-
-
-async def test_fast_open(world: World) -> None:
-    world.host()
-    with server() as outside:
-        sock = world.tcp()
-        target = inet(outside.getsockname()[1])
-        assert await within(sock.send(b"first", 0x20000000, target)) == 5  # MSG_FASTOPEN
-        peer, _ = outside.accept()
-        assert await blocking(lambda: peer.recv(100)) == b"first"
-        await fails(errno.EISCONN, sock.send(b"x", 0x20000000, target))
-        peer.close()
-        sock.close()
-
-
-async def test_datagrams_of_those_who_are_denied(world: World) -> None:
-    from ipaddress import ip_network
-
-    world.policy = Policy(deny=[Rule(FROM, (ip_network("127.0.0.0/8"),))])
-    world.host()
-    sock = world.udp()
-    sock.bind(inet(0))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-        peer.bind(("127.0.0.1", 0))
-        peer.settimeout(20)
-        peer.sendto(b"unwanted", ("127.0.0.1", port_of(sock)))
-        await world.settle(lambda: world.policy.refused[FROM] == 1)
-        assert not sock.inbox
-        # An answer to what was let out comes in.
-        await within(sock.send(b"question", 0, inet(peer.getsockname()[1])))
-        assert await blocking(lambda: peer.recv(100)) == b"question"
-        peer.sendto(b"answer", ("127.0.0.1", port_of(sock)))
-        assert (await within(sock.receive(100))).data == b"answer"
-    sock.close()
-
-
-async def test_listening_without_a_name_is_asked_about(world: World) -> None:
-    world.policy = Policy(deny=[Rule(IN)])
-    world.host()
-    await fails(errno.EACCES, world.tcp().admit_listen())
-    world.policy.deny = (Rule(IN, (), (1, 65535)),)  # any port but "any"
-    sock = world.tcp()
-    await sock.admit_listen()
-    with pytest.raises(SyscallError) as caught:
-        sock.listen(5)
-    assert caught.value.errno == errno.EACCES
-    sock.close()
-
-
-async def test_lo_leads_nowhere_else(world: World) -> None:
-    world.host()
-    sock = world.tcp()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo\0")
-    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, 16) == b"lo\0"
-    await fails(errno.ENETUNREACH, sock.connect(inet(80, b"\xc0\0\2\1")))
-    others = [link.name for link in world.stack.links().links if link.name != b"lo"]
-    for name, error in ((b"none", errno.ENODEV), *((name, errno.EPERM) for name in others)):
-        with pytest.raises(SyscallError) as caught:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
-        assert caught.value.errno == error
-    sock.close()
-
-
-async def urgent_peer(world: World, listener: TcpSocket) -> tuple[socket.socket, TcpSocket]:
-    peer = client(port_of(listener))
-    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock = await within(listener.accept())
-    return peer, sock
-
-
-async def at_mark(sock: TcpSocket) -> bool:
-    answer = bytearray(4)
-    await sock.ioctl(None, 0x8905, PythonPointer(answer))
-    return any(answer)
-
-
-async def test_urgent_byte_from_outside(world: World) -> None:
-    """The byte is told of, can be read by itself, and its mark stays where it was in the stream."""
-    world.host()
-    listener = world.listener()
-    peer, sock = await urgent_peer(world, listener)
-    assert not await at_mark(sock)  # whoever asks for the mark is interested
-    await asyncio.sleep(0.01)
-    for _ in range(5):
-        peer.sendall(b"before")
-        peer.send(b"in!", socket.MSG_OOB)
-        peer.sendall(b"after")
-        await world.settle(lambda: sock.has_urgent and sum(len(chunk.data) for chunk in sock.inbox) == 14)
-        assert sock.poll() & select.POLLPRI
-        assert (await within(sock.receive(10, socket.MSG_OOB))).data == b"!"
-        await fails(errno.EINVAL, sock.receive(10, socket.MSG_OOB))
-        assert await within(sock.read(100)) == b"beforein"
-        assert await at_mark(sock)
-        assert await within(sock.read(100)) == b"after"
-        assert not await at_mark(sock)
-    peer.close()
-    assert await within(sock.read(100)) == b""
-    sock.close()
-    listener.close()
-
-
-async def test_urgent_byte_in_line(world: World) -> None:
-    world.host()
-    listener = world.listener()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, struct.pack("<i", 1))
-    peer, sock = await urgent_peer(world, listener)
-    peer.sendall(b"one")
-    peer.send(b"!", socket.MSG_OOB)
-    peer.sendall(b"two")
-    peer.close()
-    assert await within(sock.read(100)) == b"one"
-    assert await at_mark(sock)
-    assert await read_all(sock) == b"!two"
-    sock.close()
-    listener.close()
-
-
-async def test_urgent_bytes_in_bulk(world: World) -> None:
-    """Among many other bytes, in both directions at once, none is lost and none comes twice."""
-    world.host()
-    listener = world.listener()
-    peer, sock = await urgent_peer(world, listener)
-    blob = os.urandom(3 << 20)
-
-    def send() -> None:
-        view = memoryview(blob)
-        while view:
-            peer.sendall(view[:50_000])
-            peer.send(b"!", socket.MSG_OOB)
-            view = view[50_000:]
-        peer.shutdown(socket.SHUT_WR)
-
-    def drain() -> bytes:
-        got = b""
-        while piece := peer.recv(1 << 18):
-            got += piece
-        return got
-
-    assert not await at_mark(sock)
-    sending = asyncio.ensure_future(blocking(send))
-    received, _ = await asyncio.gather(read_all(sock), write_all(sock, blob))
-    await sending
-    # A later urgent byte turns an earlier one that was not read yet into an ordinary one.
-    assert received.replace(b"!", b"") == blob.replace(b"!", b"")
-    sock.close()
-    assert await blocking(drain) == blob
-    peer.close()
-    listener.close()
-
-
-async def test_nobody_wants_the_urgent_byte(world: World) -> None:
-    world.host()
-    listener = world.listener()
-    peer, sock = await urgent_peer(world, listener)
-    peer.sendall(b"be")
-    peer.send(b"!", socket.MSG_OOB)
-    peer.sendall(b"fore")
-    peer.close()
-    assert await read_all(sock) == b"before"
-    sock.close()
-    listener.close()
