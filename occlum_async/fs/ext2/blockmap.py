@@ -186,7 +186,8 @@ class BlockMap:
         try:
             buffer = await self.indirect(inode, pointer)
         except SyscallError:
-            return True  # reported by who noticed
+            self.fs.fault(f"inode {inode.ino}: indirect block {pointer} can't be read, what it refers to is lost")
+            return True
         words = buffer.words
         span = self.fanout**depth
         if depth == 0:

@@ -76,7 +76,10 @@ class Ext2Directory(Entries):
             else:
                 await self.add_entry(name, inode.ino, mode)
         except SyscallError:
-            await fs.release_inode(inode)
+            try:
+                await fs.release_inode(inode)
+            except SyscallError:
+                fs.fault(f"the new inode {inode.ino} can't be freed")
             raise
         if kind == S_IFDIR:
             self.nlink += 1

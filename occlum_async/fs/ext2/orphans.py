@@ -84,7 +84,7 @@ class Orphans:
             try:
                 await self.fs.release_inode(await self.fs.read_inode(ino))
             except SyscallError:
-                log.error("%s: the deleted inode %d can't be freed", self.fs.label, ino)
+                self.fs.fault(f"the deleted inode {ino} can't be freed")
 
     async def release_all(self) -> None:
         """Free all orphans: nobody may use them any more. Inside a change."""
@@ -99,6 +99,7 @@ class Orphans:
             for inode in found:
                 await self._recover(inode)
         except SyscallError:
+            self.fs.fault("the list of orphans can't be followed")
             self._chain.clear()
             self.fs.superblock.last_orphan = 0
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ WORK: tuple[tuple[Any, ...], ...] = (
 )  # fmt: skip
 
 
-async def work_on(disk: Disk) -> None:
+async def work_on(disk: Disk, sync_each: bool = False) -> None:
     """Mount and do everything; what fails must fail as a system call does."""
     scheduler = Scheduler(asyncio.get_running_loop())
     try:
@@ -66,6 +67,9 @@ async def work_on(disk: Disk) -> None:
             assert step[0] == "listdir"  # a damaged directory may name something twice
         # An orphan may have been given up meanwhile.
         await asyncio.sleep(0)
+        if sync_each:
+            with suppress(SyscallError):
+                await fs.sync()
     for last in (fs.statfs, fs.sync, fs.unmount):
         try:
             await last()
@@ -169,25 +173,41 @@ class Failing(Disk):
         self.synced = self.content()
 
 
+def fail(content: bytes, image: Path, error: int, forever: bool, sync_each: bool, tries: int) -> None:
+    """Let ``tries`` of the device's calls fail; what it held at its last sync must be whole."""
+    whole = Failing(len(content) // BLOCK, content, 0, error, False)
+    asyncio.run(work_on(whole, sync_each))
+    for at in range(1, whole.calls + 1, max(1, whole.calls // tries)):
+        disk = Failing(whole.blocks, content, at, error, forever)
+        disk.atomic_sync = True
+        asyncio.run(asyncio.wait_for(work_on(disk, sync_each), SECONDS))
+        done = Disk(disk.blocks, disk.synced)
+        orphans_freed(done)
+        damaged = b"with errors" in run("dumpe2fs", "-h", str(done.save(image))).encode()
+        assert not damaged or error == errno.EIO
+        if not damaged:  # a bitmap or pointers that could not be read are for e2fsck(8), and marked so
+            fsck(done, image)
+
+
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("forever", [False, True])
 def test_a_failing_device(
     populated: dict[int, tuple[bytes, list[int]]], tmp_path: Path, error: int, forever: bool
 ) -> None:
-    """At every call. What it held at its last sync is whole; one that failed once is whole in the end as well."""
-    content, _ = populated[4096]
-    whole = Failing(len(content) // BLOCK, content, 0, error, False)
-    asyncio.run(work_on(whole))
-    step = max(1, whole.calls // 25)
-    for at in range(1, whole.calls + 1, step):
-        disk = Failing(whole.blocks, content, at, error, forever)
-        disk.atomic_sync = True
-        asyncio.run(asyncio.wait_for(work_on(disk), SECONDS))
-        done = Disk(disk.blocks, disk.synced)
-        orphans_freed(done)
-        damaged = b"with errors" in run("dumpe2fs", "-h", str(done.save(tmp_path / "image"))).encode()
-        if not damaged:  # a bitmap or pointers that could not be read are for e2fsck(8), and marked so
-            fsck(done, tmp_path / "image")
+    """One that fails once, and one that fails from then on."""
+    fail(populated[4096][0], tmp_path / "image", error, forever, False, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("block_size", [1024, 4096])
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("forever", [False, True])
+def test_a_device_that_fails_at_every_call(
+    populated: dict[int, tuple[bytes, list[int]]], tmp_path: Path, block_size: int, error: int, forever: bool
+) -> None:
+    """With a sync after every step."""
+    fail(populated[block_size][0], tmp_path / "image", error, forever, True, 10**6)
 
 
 def orphans_freed(disk: Disk) -> None:
