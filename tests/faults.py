@@ -93,6 +93,8 @@ class FaultyLibrary:
         if code in (self._lib.IORING_OP_READ, self._lib.IORING_OP_WRITE):
             fd, address, length, *more = rest
             rest = (fd, address, self._liar.part(length), *more)
+        if not self._liar.scripted and self._liar.lies("full"):
+            return int(self._lib.URING_FULL)
         state = int(self._lib.uring_start(ring, code, *rest))
         if state > 0 and state & self._lib.URING_DONE and self._liar.lies("start"):
             result[0] = self._result(number, result[0])

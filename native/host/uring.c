@@ -213,7 +213,7 @@ int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32
 {
     int error = uring_queue(ring, opcode, fd, address, length, offset, flags, 0, 0, number, 0);
     if (error < 0)
-        return error;
+        return URING_FULL;
     error = uring_submit(ring);
     int done = sift(ring, number, result) ? URING_DONE : 0;
     if (ring->aside_count)

@@ -18,6 +18,7 @@ struct uring_completion {
 /* Bits that uring_start returns. */
 #define URING_DONE 1   /* the operation is complete, its result is in *result */
 #define URING_OTHERS 2 /* completions of other operations came along: take them with uring_take */
+#define URING_FULL 4   /* there was no room and none could be made: the operation is not even queued */
 
 /* The number of completions that nobody waits for. */
 #define URING_NOBODY 0

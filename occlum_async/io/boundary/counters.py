@@ -16,7 +16,7 @@ class Counters:
 
     An *exit* is one entry into the host, whatever it carries; a *submission* is one operation handed to an
     io_uring (several may share an exit). ``bytes_in`` came from the host, ``bytes_out`` went to it.
-    ``copies`` counts the bytes that were copied on their way between the host's memory and ours.
+    ``copies`` counts the bytes that the boundary copied besides, out of memory that the host had filled.
     ``refused`` counts the answers of the host that could not be true.
     """
 

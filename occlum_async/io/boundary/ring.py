@@ -140,6 +140,9 @@ class Ring:
         if not done:
             self.pending[number] = operation = Operation(memory)
             operation.number = number
+            if state > 0 and state & self.lib.URING_FULL:
+                self._backlog.append((code, fd, address, length, offset, flags, 0, False, number, 0))
+                self._flush_later()
         if state > 0 and state & self.lib.URING_OTHERS:
             self.take()
         return operation, result

@@ -239,6 +239,5 @@ class UringBoundary(Boundary):
     async def shutdown(self) -> None:
         if self._network is not None:
             self._network.cancel_all()
-        for ring in self._rings:
-            await ring.shutdown()
+        await asyncio.gather(*(ring.shutdown() for ring in self._rings))
         self._close_late()

@@ -331,6 +331,16 @@ async def test_a_ring_that_takes_nothing_loses_nothing(ring: Boundary, liar: Lia
             end.close()
 
 
+async def test_reads_wait_for_room(ring: Boundary, liar: Liar, folder: Path) -> None:
+    fd = ring.open_start(os.fsencode(folder / "file"), os.O_RDONLY)
+    liar.rate = 1.0
+    readings = [asyncio.ensure_future(ring.read(fd, 10, 0)) for _ in range(5)]
+    await asyncio.wait(readings, timeout=0.01)
+    liar.rate = 0.0
+    assert await asyncio.wait_for(asyncio.gather(*readings), 5) == [b"0123456789"] * 5
+    ring.close(fd)
+
+
 @pytest.mark.parametrize("seed", range(6))
 async def test_nothing_breaks_whatever_the_host_says(boundary: Boundary, liar: Liar, folder: Path, seed: int) -> None:
     """Operations of all kinds under lies at random: each ends or waits, and later everything works."""
