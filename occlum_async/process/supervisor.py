@@ -53,6 +53,7 @@ class Supervisor:
         self._refilling = False
         self.listener: CloneListener | None = None
         self._zygote_mutex = Mutex()
+        self._watch = -1  # the supervisor's pidfd
         self._closed = False
         self.strays = Strays(self)
 
@@ -79,6 +80,8 @@ class Supervisor:
         finally:
             timer.cancel()
         channel.handed_over()
+        self._watch = os.pidfd_open(self._process.pid)
+        self.scheduler.loop.add_reader(self._watch, self._lost)
         # A guest that held the listener could agree to its own clones.
         self._zygote.operation(shared.OP_CALL, _CLOSE, entry[3])
         if await self._zygote.operate():
@@ -87,6 +90,12 @@ class Supervisor:
         if not self.apart:
             log.info("this host allows no namespaces: the guests are held by their filter alone")
         self._refill()
+
+    def _lost(self) -> None:
+        """The supervisor has died, and not by us: now nobody would end the guests if the kernel died. So they end."""
+        self.scheduler.loop.remove_reader(self._watch)
+        log.error("the supervisor (host process %d) was killed: all guests end with it", self._process.pid)
+        self._kill_group()
 
     def _kill_group(self) -> None:
         """Kill the supervisor, and first the zygote: without its parent nobody would end it."""
@@ -212,6 +221,9 @@ class Supervisor:
         """End every guest: the supervisor kills its process group when its control socket closes."""
         self._closed = True
         self.strays.close()
+        if self._watch >= 0:
+            self.scheduler.loop.remove_reader(self._watch)
+            os.close(self._watch)
         for host in tuple(self.hosts):
             host.doomed = True
         self._control.close()
