@@ -49,3 +49,7 @@ class BlockDevice(ABC):
     @abstractmethod
     async def close(self) -> None:
         """``sync``, and give everything back. The device can't be used afterwards; closing twice is allowed."""
+
+    async def abandon(self) -> None:
+        """Give everything back without a ``sync``, as far as that can be avoided."""
+        await self.close()

@@ -142,7 +142,7 @@ class BlockMap:
         place, _ = await self.fs.blocks.allocate(0, inode.goal, 1, promised)
         if promised:
             inode.promises.redeem_indirect(key)
-        self._account(inode, 1)
+        self.account(inode, 1)
         inode.goal = place + 1
         return place
 
@@ -150,7 +150,7 @@ class BlockMap:
         """Let the words of a leaf refer to a run of blocks; they were holes."""
         for position in range(count):
             words[index + position] = place + position
-        self._account(inode, count)
+        self.account(inode, count)
         inode.goal = place + count
         self._changed(inode, buffer)
 
@@ -159,8 +159,10 @@ class BlockMap:
             self.fs.buffers.mark(buffer)
         self.fs.table.mark(inode)
 
-    def _account(self, inode: Ext2Inode, blocks: int) -> None:
-        inode.sectors = max(0, inode.sectors + blocks * (self.fs.superblock.block_size // 512))
+    def account(self, inode: Ext2Inode, blocks: int) -> None:
+        """So many blocks more belong to ``inode`` (negative: fewer)."""
+        sectors = inode.sectors + blocks * (self.fs.superblock.block_size // 512)
+        inode.sectors = max(0, min(sectors, 0xFFFFFFFF))  # a damaged inode may begin with any number
 
     # -- removing ----------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class BlockMap:
         if buffer.data.count(0) == len(buffer.data):
             self.fs.buffers.forget(pointer)
             await self.fs.blocks.give_back(pointer, 1)
-            self._account(inode, -1)
+            self.account(inode, -1)
             return True
         self.fs.buffers.mark(buffer)
         return False
@@ -214,7 +216,7 @@ class BlockMap:
             if place:
                 for position in range(index, index + length):
                     words[position] = 0
-                self._account(inode, -length)
+                self.account(inode, -length)
                 try:
                     self.check(inode, place, length)
                 except SyscallError:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
+from ...sched.apart import apart
 from .bitmap import clear_run, find_run, free_bits, run_length, set_run
 
 if TYPE_CHECKING:
@@ -46,10 +47,13 @@ class BlockAllocator:
     async def check_room(self, count: int, privileged: bool) -> None:
         """ENOSPC unless there is room for ``count`` more blocks, after what is deleted was given back."""
         if self.available(privileged) < count:
-            await self.fs.table.store()  # a changed inode is kept alive by being so
-            await self.fs.orphans.drain()
+            await apart(self.fs.scheduler, self._make_room())
             if self.available(privileged) < count:
                 raise SyscallError(errno.ENOSPC)
+
+    async def _make_room(self) -> None:
+        await self.fs.table.store()  # a changed inode is kept alive by being so
+        await self.fs.orphans.drain()
 
     async def promise(self, count: int, privileged: bool) -> None:
         """Set ``count`` blocks aside for ``allocate`` with ``promised``; ENOSPC."""
@@ -204,7 +208,10 @@ class BlockAllocator:
         runs: list[tuple[int, int]] = []
         for start, count in _merged(freed):
             group, bit = divmod(start - superblock.first_data_block, superblock.blocks_per_group)
-            buffer = await groups.bitmap(group, False)
+            try:
+                buffer = await groups.bitmap(group, False)
+            except SyscallError:
+                buffer = None
             free = free_bits(buffer.data, groups.size(group)) if buffer is not None else 0
             end = bit + count
             while bit < end:

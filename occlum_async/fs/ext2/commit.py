@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+from ...sched.apart import apart
 from ...sched.strand import Scheduler
 from ...sched.waitqueue import WaitQueue
 
@@ -79,7 +80,7 @@ class Commits:
             if self._busy:
                 await self._queue.wait(self.scheduler, interruptible=False)
                 continue
-            await self._run()
+            await apart(self.scheduler, self._run())
 
     async def _run(self) -> None:
         self._busy = True

@@ -8,6 +8,7 @@ import logging
 import struct
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -115,7 +116,11 @@ class Ext2(FileSystem):
         cache = cache or PageCache(scheduler)
         fs = cls(device, superblock, scheduler, cache, anonymous_device() if number is None else number)
         fs._interval = commit_interval
-        await fs._start(read_only or device.read_only)
+        try:
+            await fs._start(read_only or device.read_only)
+        except BaseException:
+            fs._stop()
+            raise
         return fs
 
     async def _start(self, read_only: bool) -> None:
@@ -162,20 +167,35 @@ class Ext2(FileSystem):
 
     async def unmount(self) -> None:
         """Write everything and close the device. Raises what could not be written; it is unmounted all the same."""
-        if self.closed:
-            return
-        try:
-            if self.writable:
+        if not self.closed:
+            await apart(self.scheduler, self._unmount())
+
+    async def _unmount(self) -> None:
+        failure: SyscallError | None = None
+        if self.writable:
+            try:
                 await self.sync()
+            except SyscallError as error:
+                failure = error  # of some file's data; the others are to be there
+            try:
                 await self._finish()
-        finally:
-            self.closed = True
-            self.writable = False
-            self.block_device.pressure = None
-            if self._timer is not None:
-                self._timer.cancel()
-            self.cache.drop_all(self)
-            await self.block_device.close()
+            except SyscallError:
+                self._stop()
+                await self.block_device.abandon()  # it may hold a part of the metadata
+                raise
+        self._stop()
+        await self.block_device.close()
+        if failure is not None:
+            raise failure
+
+    def _stop(self) -> None:
+        """Nothing is written any more."""
+        self.closed = True
+        self.writable = False
+        self.block_device.pressure = None
+        if self._timer is not None:
+            self._timer.cancel()
+        self.cache.drop_all(self)
 
     async def _finish(self) -> None:
         async with self.gate:
@@ -393,16 +413,14 @@ class Ext2(FileSystem):
             await self._commits.request()
 
     async def _commit(self) -> None:
-        await apart(self.scheduler, self._commit_apart())
-
-    async def _commit_apart(self) -> None:
         await self.gate.shut()
         try:
             await self._write_metadata()
             freed = await self.blocks.take_freed()
             await self.block_device.sync()
-            for start, count in freed:
-                await self.io.discard(start, count)
+            with suppress(SyscallError):  # no more than advice
+                for start, count in freed:
+                    await self.io.discard(start, count)
         finally:
             self.gate.open()
 
@@ -444,16 +462,17 @@ class Ext2(FileSystem):
     async def sync(self) -> None:
         """Write everything and make it durable. EIO, ENOSPC."""
         if self.writable:
-            await self.cache.sync(self)
-            await self.commit()
+            try:
+                await self.cache.sync(self)
+            finally:
+                await self.commit()
 
     # -- the instance --------------------------------------------------------------------------
 
     async def statfs(self) -> StatFs:
         superblock = self.superblock
         if self.writable:
-            async with self.gate:
-                await self.orphans.drain()
+            await self.change(self.orphans.drain())
         free = self.blocks.free - self.blocks.promised
         return StatFs(
             self.magic, superblock.block_size, superblock.blocks_count - self._overhead, free,
@@ -461,4 +480,4 @@ class Ext2(FileSystem):
         )  # fmt: skip
 
     def options(self) -> str:
-        return "" if self.writable else "errors=remount-ro" * (self.superblock.errors == layout.ERRORS_READ_ONLY)
+        return "errors=remount-ro" if self.superblock.errors == layout.ERRORS_READ_ONLY else ""

@@ -148,7 +148,7 @@ async def _store_block(inode: Ext2Inode, attributes: dict[Key, bytes]) -> None:
         if buffer is not None:
             await release(inode)
         inode.file_acl = place
-        inode.sectors += fs.superblock.block_size // 512
+        fs.map.account(inode, 1)
         buffer = fs.buffers.fresh(place)
     buffer.data[:] = data
     fs.buffers.mark(buffer)
@@ -173,7 +173,7 @@ async def release(inode: Ext2Inode) -> None:
     except SyscallError:
         fs.fault(f"inode {inode.ino}: its block of attributes {inode.file_acl} can't be freed")
     inode.file_acl = 0
-    inode.sectors = max(0, inode.sectors - fs.superblock.block_size // 512)
+    fs.map.account(inode, -1)
     fs.table.mark(inode)
 
 
