@@ -50,8 +50,11 @@ class MemoryDevice(BlockDevice):
         if self.read_only:
             raise SyscallError(errno.EROFS)
         self._check(block, count)
-        for number in range(block, block + count):
-            self._held.pop(number, None)
+        if count > len(self._held):
+            self._held = {number: data for number, data in self._held.items() if not block <= number < block + count}
+        else:
+            for number in range(block, block + count):
+                self._held.pop(number, None)
 
     async def sync(self) -> None:
         self._check(0, 0)
