@@ -19,6 +19,9 @@ struct uring {
     char *memory;
     unsigned buffer_count, buffer_size;
     size_t mapping_size;
+    /* Buffers that somebody still reads from: the mapping outlives the ring until they are back. */
+    unsigned lent;
+    int closed;
 };
 
 static int open_ring(struct uring *ring, unsigned entries, unsigned completions, unsigned poll)
@@ -72,14 +75,21 @@ struct uring *uring_open(unsigned entries, unsigned completions, unsigned poll, 
     return NULL;
 }
 
+static void release(struct uring *ring)
+{
+    if (ring->buffers)
+        munmap(ring->buffers, ring->mapping_size);
+    free(ring);
+}
+
 void uring_close(struct uring *ring)
 {
     io_uring_queue_exit(&ring->ring);
-    if (ring->buffers)
-        munmap(ring->buffers, ring->mapping_size);
     free(ring->limits);
     free(ring->aside);
-    free(ring);
+    ring->closed = 1;
+    if (!ring->lent)
+        release(ring);
 }
 
 int uring_event(const struct uring *ring)
@@ -165,6 +175,23 @@ void uring_return(struct uring *ring, unsigned id)
     io_uring_buf_ring_add(ring->buffers, uring_buffer(ring, id), ring->buffer_size, (unsigned short)id,
                           io_uring_buf_ring_mask(ring->buffer_count), 0);
     io_uring_buf_ring_advance(ring->buffers, 1);
+}
+
+char *uring_lend(struct uring *ring, unsigned id)
+{
+    if (ring->lent >= ring->buffer_count - ring->buffer_count / 4)
+        return NULL;
+    ring->lent++;
+    return uring_buffer(ring, id);
+}
+
+void uring_take_back(struct uring *ring, unsigned id)
+{
+    ring->lent--;
+    if (!ring->closed)
+        uring_return(ring, id);
+    else if (!ring->lent)
+        release(ring);
 }
 
 int uring_submit(struct uring *ring)

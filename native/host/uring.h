@@ -47,6 +47,11 @@ int uring_provide(struct uring *ring, unsigned count, unsigned size);
 char *uring_buffer(const struct uring *ring, unsigned id);
 void uring_return(struct uring *ring, unsigned id);
 
+/* Let somebody read from a buffer for a while, NULL when three quarters of them are away; and giving it back, which may come after
+ * uring_close. */
+char *uring_lend(struct uring *ring, unsigned id);
+void uring_take_back(struct uring *ring, unsigned id);
+
 /* Hand over everything queued. The number handed over, or a negative errno. */
 int uring_submit(struct uring *ring);
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib
 import os
 import pkgutil
 import resource
+from contextlib import suppress
 
 from .. import syscalls
 from ..abi import shared
@@ -27,6 +29,7 @@ from .mounts import DiskMount
 from .network import NetworkSpec, connect_network
 
 PIPE_SHARE = 4  # what is in pipes may take a quarter of the memory
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 STRICT_GRANTS = shared.GRANT_IDENTITY | shared.GRANT_MEMORY | shared.GRANT_FUTEX
 ALL_GRANTS = STRICT_GRANTS | shared.GRANT_SLEEP
 
@@ -66,10 +69,19 @@ def _raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _keep_heap() -> None:
+    """Long buffers come and go with every transfer: let malloc(3) keep their memory, not fault it in each time."""
+    with suppress(AttributeError):  # a C library without mallopt(3)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        mallopt(M_TRIM_THRESHOLD, 64 << 20)
+
+
 async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> Machine:
     """Bring a LibOS up. ``HostUnsupported`` and ``ConfigError`` say what is in the way."""
     declare_syscalls()
     _raise_file_limit()
+    _keep_heap()
     scheduler = Scheduler(asyncio.get_running_loop())
     config.cpus = len(os.sched_getaffinity(0))
     kernel = Kernel(scheduler, config)

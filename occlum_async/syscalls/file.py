@@ -17,6 +17,7 @@ from ..fs.namei import resolve
 from ..fs.permissions import check_writable
 from ..fs.regular import DirectoryFile, PathFile, RegularFile
 from ..io.file import File
+from ..io.sockets.stream import ByteStream
 from ..process.limits import RLIM_INFINITY, RLIMIT_FSIZE
 from ..process.thread import Thread
 from .at import location_of
@@ -25,6 +26,8 @@ from .table import syscall
 MAX_RW_COUNT = 0x7FFFF000
 # The kernel holds at most this much of one transfer at a time.
 CHUNK = 1 << 20
+# Reads from here on may get several chunks of a stream, which need not be joined.
+LONG = 32 << 10
 ALLOCATION = 4 << 20  # bytes that are allocated or let go of before others have a turn
 RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND = 1, 2, 4, 8, 16
 RWF_SUPPORTED = 0x1F
@@ -134,6 +137,8 @@ async def read(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], cou
     file = thread.files.get(fd)
     if not file.readable:
         raise SyscallError(errno.EBADF)
+    if count >= LONG and isinstance(file, ByteStream):
+        return await file.read_into(buf, min(count, CHUNK))
     if count <= CHUNK:
         data = await file.read(count)
         buf.write(data)

@@ -50,7 +50,7 @@ TRANSIENT = frozenset((
 
 Piece = bytes | memoryview
 # ``received(data, error)``: data, or b"" with 0 at the end of the stream, or b"" with an errno: it is over.
-Received = Callable[[bytes, int], None]
+Received = Callable[[bytes | memoryview, int], None]
 # ``connected(error)``, ``sent(count, error)``, ``accepted(fd, error)``: an error ends it, and fd is -1 then.
 Connected = Callable[[int], None]
 Sent = Callable[[int, int], None]

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 TAKE = 64  # completions that are copied out of the queue at once
 # Seconds that ``shutdown`` waits for cancelled operations to give their memory back.
 DRAIN = 2.0
+VIEW_MIN = 16 << 10  # bytes from which on received data is not copied
 RETRY = 0.001  # seconds until the host is asked again after it took nothing
 # Under this number nobody waits for the completion: that of a time-out that only watches another operation.
 NOBODY = 0
@@ -309,10 +310,16 @@ class Ring:
         self._buffers = self.ffi.buffer(self.lib.uring_buffer(self._ring, 0), count * size)
         self._buffer_count, self._buffer_size = count, size
 
-    def take_buffer(self, number: int, size: int) -> bytes | None:
-        """What the host has put into a provided buffer, which it is lent again; None when that can't be true."""
+    def take_buffer(self, number: int, size: int) -> bytes | memoryview | None:
+        """What the host has put into a provided buffer; None when that can't be true.
+
+        What is long is not copied: the host is lent the buffer again when nobody refers to the answer any more.
+        """
         if not 0 <= number < self._buffer_count or size > self._buffer_size:
             return None
+        if size >= VIEW_MIN and (memory := self.lib.uring_lend(self._ring, number)):
+            ring, take_back = self._ring, self.lib.uring_take_back
+            return memoryview(self.ffi.buffer(self.ffi.gc(memory, lambda _: take_back(ring, number)), size))
         start = number * self._buffer_size
         data: bytes = self._buffers[start : start + size]
         self.lib.uring_return(self._ring, number)

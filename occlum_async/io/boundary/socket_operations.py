@@ -150,7 +150,7 @@ class ReceivingDatagrams(Repeating):
     def completed(self, result: int, flags: int) -> None:
         if result >= 0 and flags & self.network.selected:
             data = self.network.take_buffer(self.ring, result, flags)
-            datagram = None if data is None else self.network.parse_datagram(data)
+            datagram = None if data is None else self.network.parse_datagram(bytes(data))
             if datagram is not None:
                 contained("receive", self.tell, datagram, 0)
         if self.done:

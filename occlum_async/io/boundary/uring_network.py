@@ -115,7 +115,7 @@ class UringNetwork(HostNetwork):
 
     # -- what the host has put into a buffer ----------------------------------------------
 
-    def take_buffer(self, ring: Ring, size: int, flags: int) -> bytes | None:
+    def take_buffer(self, ring: Ring, size: int, flags: int) -> bytes | memoryview | None:
         """The first ``size`` bytes of the buffer that a completion names; None when that can't be true."""
         data = ring.take_buffer(flags >> self._shift, size) if flags & self.selected else None
         if data is None:
@@ -123,7 +123,8 @@ class UringNetwork(HostNetwork):
             return None
         counters = self.counters
         counters.bytes_in += size
-        counters.copies += size
+        if isinstance(data, bytes):
+            counters.copies += size
         return data
 
     def parse_datagram(self, data: bytes) -> Any:

@@ -24,7 +24,7 @@ from ...abi.socket import (
     SHUT_SEND,
     SIOCATMARK,
 )
-from ...abi.user import UserPointer
+from ...abi.user import UserBuffer, UserPointer
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM
 from .connection import ConnectionSocket
 from .memory import PRESSED
@@ -193,6 +193,31 @@ class ByteStream(ConnectionSocket):
         if received.files:
             self.stack.flight.discard(received.files)  # read(2) cannot pass them on
         return received.data
+
+    async def read_into(self, target: UserBuffer, size: int) -> int:
+        """``read`` of what may be long: each chunk is copied from where it lies to where it is wanted."""
+        inbox = self.inbox
+        while self.may_park(size):
+            await self.waiters.wait(self.scheduler, READABLE | POLLERR | POLLHUP)
+        done = 0
+        while inbox and done < size and not self.pass_credentials and self.peek_offset < 0:
+            chunk = inbox[0]
+            if chunk.ancillary is not None or chunk.urgent:
+                break
+            length = len(chunk.data)
+            if length <= size - done:
+                target.write(chunk.data, done)
+                self._drop_first()
+            else:
+                length = size - done
+                target.write(memoryview(chunk.data)[:length], done)
+                self._shorten(chunk, length)
+            done += length
+        if not done:
+            data = await self.read(size)
+            target.write(data)
+            done = len(data)
+        return done
 
     def may_park(self, size: int) -> bool:
         """Whether a read finds nothing to do but to wait, in the plainest way."""

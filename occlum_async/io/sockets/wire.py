@@ -123,7 +123,7 @@ class Wire(TcpSocket):
                 return
         self._received(data, error)
 
-    def _received(self, data: bytes, error: int) -> None:
+    def _received(self, data: bytes | memoryview, error: int) -> None:
         if data:
             inside = self.peer
             if self._leaving or inside is None:

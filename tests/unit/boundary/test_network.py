@@ -313,3 +313,34 @@ async def test_full_rings_lose_nothing(options: RingOptions) -> None:
     await boundary.shutdown()
     for one, _ in pairs:
         one.close()
+
+
+async def test_long_data_is_not_copied_while_buffers_are_left() -> None:
+    """Who holds on to it holds on to a buffer, but not to the last ones; the ring may end before."""
+    boundary = opened("uring", RingOptions(buffers=8))
+    fd, peer = await connected(boundary)
+    peer.settimeout(10)
+    sent = os.urandom(2 << 20)
+    held: list[bytes | memoryview] = []
+
+    async def arrives(data: bytes) -> None:
+        sending = asyncio.get_running_loop().run_in_executor(None, peer.sendall, data)
+        while sum(map(len, held)) < len(data):
+            await asyncio.sleep(0.001)
+        await sending
+        assert b"".join(held) == data
+
+    pending = boundary.network.receive(fd, lambda data, error: held.append(data))
+    await arrives(sent)
+    views = [data for data in held if isinstance(data, memoryview)]
+    assert len(views) == 6
+    assert boundary.counters.copies == len(sent) - sum(map(len, views))
+    kept, expected = views[0], bytes(views[0])
+    views.clear()
+    held.clear()
+    await arrives(sent)
+    assert sum(isinstance(data, memoryview) for data in held) == 5
+    pending.cancel()
+    await boundary.shutdown()
+    assert bytes(kept) == expected
+    peer.close()
