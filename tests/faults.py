@@ -69,6 +69,8 @@ class FaultyLibrary:
             os.close(result)
         if self._liar.scripted:
             return int(self._liar.scripted.pop(0))
+        if number in self._opens:  # never a descriptor that this process has: it would be closed
+            return self._liar.random.choice([other for other in RESULTS if other <= 2 or other >= 1 << 16])
         return self._liar.random.choice((*RESULTS, result // 2 if result > 1 else 0))
 
     def uring_queue(self, ring: Any, code: int, *rest: Any) -> int:
@@ -178,6 +180,8 @@ class FaultyCalls:
             least = -1 if lie in ("st_size", "st_blocks") or lie.endswith("_ns") else 0
             values[lie] = choose((least, 0, (1 << 32) - 1 if short else 1 << 62, values[lie] + 1))
             return os.stat_result([values[name] for name in STAT], values)
+        if isinstance(answer, tuple):
+            return tuple(self._other(operation, part) for part in answer)
         return answer
 
 
