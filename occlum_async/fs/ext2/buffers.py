@@ -8,8 +8,10 @@ is never written over its new one.
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from weakref import WeakValueDictionary
 
+from ...abi.errors import SyscallError
 from ...sched.waitqueue import WaitQueue
 from .blockio import BlockIO
 
@@ -68,9 +70,11 @@ class Buffers:
             await queue.wait(self.io.scheduler, interruptible=False)
 
     async def prefetch(self, block: int, count: int) -> None:
-        """Read a run of blocks at once that will be asked for one by one."""
-        if not any(number in self._loading or self.cached(number) for number in range(block, block + count)):
-            await self._load(block, count)
+        """Read a run of blocks at once that may be asked for one by one, and then fail one by one."""
+        known = any(number in self._loading or self.cached(number) for number in range(block, block + count))
+        if count > 1 and not known:
+            with suppress(SyscallError):
+                await self._load(block, count)
 
     async def _load(self, block: int, count: int) -> list[Buffer]:
         queue = WaitQueue()

@@ -96,8 +96,7 @@ class Entries(Ext2Inode):
         count = 1
         while count < READ_AHEAD and number + count < len(places) and places[number + count] == places[number] + count:
             count += 1
-        if count > 1:
-            await self.fs.buffers.prefetch(places[number], count)
+        await self.fs.buffers.prefetch(places[number], count)
 
     def _check(self, buffer: Buffer) -> None:
         """EIO unless the block is a chain of valid records that ends at its end."""

@@ -30,6 +30,7 @@ EXTRA = 32  # bytes of a record that follow the first 128 in new inodes
 # Offsets in a record.
 DTIME, BODY = 20, 128
 
+READ_AHEAD = 8  # blocks
 _DIRTY_LIMIT = 1024  # changed inodes that are not in their buffers
 
 
@@ -56,7 +57,18 @@ class InodeTable:
     async def record(self, ino: int) -> tuple[Buffer, int]:
         """The buffer that holds the record of ``ino``, and its offset. EIO."""
         block, offset = self.place(ino)
-        return await self.fs.buffers.get(block), offset
+        buffer = self.fs.buffers.cached(block)
+        if buffer is None:
+            await self._read_ahead(ino, block)
+            buffer = await self.fs.buffers.get(block)
+        return buffer, offset
+
+    async def _read_ahead(self, ino: int, block: int) -> None:
+        """Read the neighbours in the table too: files of one directory lie next to each other."""
+        superblock = self.fs.superblock
+        table = self.fs.groups.inode_table[(ino - 1) // superblock.inodes_per_group]
+        first = (block - table) // READ_AHEAD * READ_AHEAD
+        await self.fs.buffers.prefetch(table + first, min(READ_AHEAD, superblock.table_blocks - first))
 
     # -- records -----------------------------------------------------------------------
 

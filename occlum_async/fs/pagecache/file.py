@@ -120,7 +120,13 @@ class CachedFile:
         extent.loading |= run
         epoch = self.epoch
         try:
-            data = await self.store.read_pages(index * PAGES + first, count)
+            try:
+                data = await self.store.read_pages(index * PAGES + first, count)
+            except SyscallError:
+                if count == 1:
+                    raise
+                count = 1  # a page that can't be read must not take its neighbours with it
+                data = await self.store.read_pages(index * PAGES + first, count)
             if len(data) != count * PAGE:
                 raise SyscallError(errno.EIO)
             self.cache.counts.read += count

@@ -210,6 +210,47 @@ def test_a_device_that_fails_at_every_call(
     fail(populated[block_size][0], tmp_path / "image", error, forever, True, 10**6)
 
 
+async def test_a_bad_block_is_a_bad_page(tmp_path: Path) -> None:
+    """What lies around a block that can't be read is read, of a file and of the table of inodes."""
+
+    class Bad(Disk):
+        bad = -1
+
+        async def read(self, block: int, count: int) -> bytes:
+            if block <= self.bad < block + count:
+                raise SyscallError(errno.EIO)
+            return await super().read(block, count)
+
+    disk = Bad(4096)
+    await mkfs(disk)
+    mounted = await mount(disk)
+    content = bytes(range(256)) * 2000
+    await mounted.do("write", "/f", content)
+    for number in range(40):
+        await mounted.do("write", f"/{number}", b"x")
+    await mounted.fs.sync()
+    file = await mounted.root.lookup(b"f")
+    disk.bad, _ = await mounted.fs.map.find(file, 20, 1)
+    table = mounted.fs.groups.inode_table[0]
+    del file
+    await mounted.fs.unmount()
+    mounted = await mount(disk)
+    file = await mounted.root.lookup(b"f")
+    for page in range(125):
+        try:
+            assert await file.read(4096, page * 4096) == content[page * 4096 : (page + 1) * 4096]
+            assert page != 20
+        except SyscallError as error:
+            assert (page, error.errno) == (20, errno.EIO)
+    del file
+    await mounted.fs.unmount()
+    disk.bad = table + 2
+    mounted = await mount(disk)
+    found = [(await mounted.tree.do("stat", f"/{number}"))[0] for number in range(40)]
+    assert found.count("ok") == 40 - 16
+    await mounted.fs.unmount()
+
+
 def orphans_freed(disk: Disk) -> None:
     """Mount and unmount, as one does after a crash."""
 
