@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError
-from ..libos.mounts import Bind, DiskMount, Ext2Mount, Mount, Tmpfs
+from ..libos.mounts import Bind, DiskMount, Ext2Mount, Mount, SefsMount, Tmpfs
 from .options import parse_size
 
 SYNONYMS = {"src": "source", "dst": "target", "destination": "target", "readonly": "ro", "tmpfs-size": "size"}
@@ -16,7 +16,7 @@ EXAMPLE = "write type=ext2,source=FILE,target=/PATH[,key-file=FILE][,cache=SIZE]
 
 
 def parse_mount(text: str) -> Mount:
-    """``type=ext2|bind|tmpfs`` and what belongs to it, with commas between; ``ConfigError``."""
+    """``type=ext2|sefs|bind|tmpfs`` and what belongs to it, with commas between; ``ConfigError``."""
     words = _words(text)
     kind = words.pop("type", "")
     if kind not in _KINDS:
@@ -86,10 +86,15 @@ def _ext2(words: dict[str, Any]) -> Mount:
     return _disk(Ext2Mount, words, upper=words.get("upper", False))
 
 
+def _sefs(words: dict[str, Any]) -> Mount:
+    return _disk(SefsMount, words)
+
+
 _DISK = ("key-file", "cache", "counter", "ro", "noauto")
 # By type: what makes it, the words that it needs, and those that it may have.
 _KINDS: dict[str, tuple[Callable[[dict[str, Any]], Mount], tuple[str, ...], tuple[str, ...]]] = {
     "ext2": (_ext2, ("source", "target"), (*_DISK, "upper")),
+    "sefs": (_sefs, ("source", "target", "key-file"), ("cache", "ro", "noauto")),
     "bind": (_bind, ("source", "target"), ("ro",)),
     "tmpfs": (_tmpfs, ("target",), ("size",)),
 }

@@ -7,6 +7,6 @@ the shape of ``asyncio.subprocess.Process``.
 from ..io.boundary import RingOptions
 from .embedded import Process, ReadStream, WriteStream
 from .libos import LibOS
-from .mounts import Bind, Ext2Mount, Tmpfs
+from .mounts import Bind, Ext2Mount, SefsMount, Tmpfs
 
-__all__ = ["Bind", "Ext2Mount", "LibOS", "Process", "ReadStream", "RingOptions", "Tmpfs", "WriteStream"]
+__all__ = ["Bind", "Ext2Mount", "LibOS", "Process", "ReadStream", "RingOptions", "SefsMount", "Tmpfs", "WriteStream"]

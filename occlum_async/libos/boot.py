@@ -93,7 +93,7 @@ async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> M
     if not any(isinstance(one, DiskMount) for one in spec.mounts):
         grants |= shared.GRANT_FILES
     config.network = network.mode
-    submissions = Submissions(scheduler, grants, shim_table(TABLE))
+    submissions = Submissions(scheduler, grants, shim_table(TABLE), config.memory)
     submissions.turn = boundary.turn
     supervisor = Supervisor(scheduler, submissions)
     kernel.supervisor = supervisor

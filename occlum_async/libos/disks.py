@@ -20,7 +20,7 @@ from ..fs.mount import MountNamespace
 from ..fs.pagecache import DEFAULT_LIMIT, PageCache
 from ..process.kernel import Kernel
 from ..sched.mutex import Mutex
-from .mounts import DiskMount, Ext2Mount
+from .mounts import DiskMount, Ext2Mount, SefsMount
 
 if TYPE_CHECKING:
     from ..fs.block.device import BlockDevice
@@ -80,6 +80,8 @@ class Disks:
         try:
             if isinstance(spec, Ext2Mount):
                 return await self._open_ext2(spec)
+            if isinstance(spec, SefsMount):
+                return await self._open_sefs(spec)
         except SyscallError as error:
             raise DiskError(f"{os.fspath(spec.source)} can't be mounted: {os.strerror(error.errno)}") from None
         raise ConfigError(f"--mount: there is no file system {spec.kind}")
@@ -98,6 +100,15 @@ class Disks:
         except BaseException:
             await device.close()
             raise
+
+    async def _open_sefs(self, spec: SefsMount) -> FileSystem:
+        from ..fs.sefs import Sefs
+
+        key = spec.root_key()
+        if key is None or spec.counter is not None:
+            raise ConfigError("--mount: a sefs needs a key, and knows no counter", "add key-file=FILE alone")
+        cache = self._cache(spec.cache_size)
+        return await Sefs.mount(self._boundary, os.fspath(spec.source), key, cache, spec.read_only)
 
     def _cache(self, size: int | None) -> PageCache:
         """A page cache of ``size`` bytes; without a size the one that all such disks share."""

@@ -92,6 +92,13 @@ class Ext2Mount(DiskMount):
     kind = "ext2"
 
 
+@dataclass(frozen=True)
+class SefsMount(DiskMount):
+    """A sefs in the host's folder ``source``: a new one if that is empty. It needs a key, and knows no counter."""
+
+    kind = "sefs"
+
+
 Mount = Bind | Tmpfs | DiskMount
 
 
