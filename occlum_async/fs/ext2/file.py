@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...abi.errors import SyscallError
+from ...abi.stat import Stat
 from ..inode import Attributes
 from ..pagecache import PAGE, CachedInode, Data, PageStore
 from .blockmap import Words
@@ -186,6 +187,10 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
     def changed(self) -> None:
         self.size = self.cached().size
         self.touch()
+
+    async def getattr(self) -> Stat:
+        self.size = self.cached().size  # who wrote may have been killed before ``changed``
+        return await super().getattr()
 
     async def change(self, wanted: Attributes) -> None:
         self.fs.check_writable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from ..overlay.tree import InsideTree
 
 ROOT = Credentials()
 BLOCK_SIZES = (1024, 2048, 4096)
+# Where the tools are, also for those who are not root.
+ENVIRONMENT = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin", "LC_ALL": "C"}
 
 
 class Disk(MemoryDevice):
@@ -59,7 +62,7 @@ def mke2fs(path: Path, size: int, *options: str, kind: str = "ext2") -> Disk:
 
 def run(*command: str) -> str:
     """A program's output; it must succeed."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
     return done.stdout
 
@@ -73,7 +76,9 @@ def fsck(disk: Disk, path: Path) -> None:
 def loop_mount(image: Path, where: Path, options: str = "loop") -> Iterator[Path]:
     """The image as Linux sees it; the test is skipped where it can't be mounted."""
     where.mkdir(exist_ok=True)
-    mounted = subprocess.run(["mount", "-t", "ext2", "-o", options, str(image), str(where)], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "ext2", "-o", options, str(image), str(where)], capture_output=True, env=ENVIRONMENT
+    )
     if mounted.returncode:
         pytest.skip("mounting an image takes root and a loop device")
     try:
