@@ -90,6 +90,7 @@
 #define OA_PAGE_SLEEPING 0 /* u32: ring the doorbell */
 #define OA_PAGE_SPIN 4     /* u32: how often to look for a completion before sleeping; 0 where cores are scarce */
 #define OA_PAGE_GRANTS 8   /* u32 */
+#define OA_PAGE_MEMORY 12  /* u32: how many pages of memory there are; 0: not said */
 #define OA_PAGE_TABLE 64   /* u32 [OA_TABLE_CALLS][6]: how each argument travels */
 #define OA_TABLE_CALLS 480
 
@@ -133,7 +134,7 @@ struct oa_slot {
 };
 
 struct oa_page {
-	u32 sleeping, spin, grants, pad[13];
+	u32 sleeping, spin, grants, memory, pad[12];
 	u32 table[OA_TABLE_CALLS][6];
 };
 

@@ -2,7 +2,10 @@
  * identity or its own sleep; with the grant taken away the same call is submitted like any other. */
 #include "shim.h"
 
-enum { MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2, MAP_TYPE = 15, MAP_HUGETLB = 0x40000 };
+enum {
+	MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2, MAP_TYPE = 15,
+	MAP_HUGETLB = 0x40000, MAP_NORESERVE = 0x4000,
+};
 enum { SYS_membarrier = 324 };
 enum { ARCH_SET_GS = 0x1001, ARCH_GET_GS = 0x1004 };
 
@@ -58,6 +61,12 @@ static u64 page_up(u64 address)
 	return (address + 4095) & ~4095UL;
 }
 
+/* What is more than there is of memory is refused at once, as by Linux's heuristic overcommit. */
+static int more_than_there_is(u64 length)
+{
+	return PAGE->memory && length >> 12 > PAGE->memory;
+}
+
 static u64 move_brk(u64 wanted)
 {
 	u64 old = page_up(heap.end), new = page_up(wanted);
@@ -65,9 +74,11 @@ static u64 move_brk(u64 wanted)
 	if (wanted < heap.start)
 		return heap.end;
 	if (new > old) {
-		long got = host_call(SYS_mmap, old, new - old, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-				     (u64)-1, 0);
+		long got;
 
+		if (more_than_there_is(new - old))
+			return heap.end;
+		got = host_call(SYS_mmap, old, new - old, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (u64)-1, 0);
 		if (got != (long)old) {
 			if (!IS_ERROR(got))
 				host_call(SYS_munmap, (u64)got, new - old, 0, 0, 0, 0);
@@ -116,6 +127,10 @@ static int memory(u32 number, const u64 *args, long *result)
 		if (!(args[3] & MAP_ANONYMOUS) || (args[3] & MAP_TYPE) != MAP_PRIVATE || args[3] & MAP_HUGETLB)
 			return 0;
 		if ((args[3] & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && touches_shim(args[0], args[1])) {
+			*result = -ENOMEM;
+			return 1;
+		}
+		if ((args[2] & 2 /* PROT_WRITE */) && !(args[3] & MAP_NORESERVE) && more_than_there_is(args[1])) {
 			*result = -ENOMEM;
 			return 1;
 		}

@@ -19,6 +19,7 @@ from ..abi import shared
 from ..abi.errors import SyscallError
 from ..sched.strand import Scheduler
 
+PAGE = 4096
 CAPACITY = 32768  # threads of one LibOS
 BATCH = 256
 GATHER_NS = 5_000  # how long it looks before what is queued for the host leaves
@@ -36,9 +37,12 @@ class Submitter(Protocol):
 
 
 class Submissions:
-    """The poller over all slots of one LibOS, driven by the event loop through an eventfd."""
+    """The poller over all slots of one LibOS, driven by the event loop through an eventfd.
 
-    def __init__(self, scheduler: Scheduler, grants: int, table: bytes) -> None:
+    ``memory``: bytes that there are, so that guests refuse to map more at once; 0 for any number.
+    """
+
+    def __init__(self, scheduler: Scheduler, grants: int, table: bytes, memory: int = 0) -> None:
         self.scheduler = scheduler
         self._loop = scheduler.loop
         self.page_fd = os.memfd_create("occlum-page", os.MFD_CLOEXEC)
@@ -47,6 +51,7 @@ class Submissions:
         self._page[shared.PAGE_TABLE : shared.PAGE_TABLE + len(table)] = table
         self._spin_ns = SPIN_NS if len(os.sched_getaffinity(0)) > 1 else 0
         self._set_word(shared.PAGE_GRANTS, grants)
+        self._set_word(shared.PAGE_MEMORY, min(memory // PAGE, (1 << 32) - 1))
         self._set_word(shared.PAGE_SPIN, GUEST_SPIN if self._spin_ns else 0)
         self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.poller = lib.poller_new(ffi.from_buffer(self._page), CAPACITY)

@@ -126,12 +126,19 @@ def test_user(run: Runner, rootfs: Path, user: str, ids: str) -> None:
 
 
 def test_memory(run: Runner) -> None:
-    done = run("--memory", "100m", "python3", "-c", "import time; x = bytearray(300 << 20); time.sleep(100)")
+    script = "import time; x = [bytearray(30 << 20) for _ in range(10)]; time.sleep(100)"
+    done = run("--memory", "100m", "python3", "-c", script)
     assert done.returncode == 137
     assert "out of memory" in done.stderr
     done = run("-m", "100m", "sh", "-c", "head -c 200m /dev/zero > /tmp/x; free -b | grep -o 'Mem: *[0-9]*'")
     assert "No space left on device" in done.stderr
     assert int(done.stdout.split()[1]) == 100 << 20
+
+
+def test_more_than_all_memory_is_refused_at_once(run: Runner) -> None:
+    script = "import mmap; mmap.mmap(-1, 300 << 20, mmap.MAP_PRIVATE | {})"
+    assert run("-m", "100m", "python3", "-c", script.format("0x20")).stderr.endswith("Cannot allocate memory\n")
+    assert run("-m", "100m", "python3", "-c", script.format("0x20 | 0x4000")).returncode == 0, "MAP_NORESERVE"
 
 
 def test_pids(run: Runner) -> None:
