@@ -105,6 +105,8 @@ class HostAttempt:
             address = encode_inet(self.destination, family)
             self._connecting = self.network.connect(self._fd, address, self._connected)
         except SyscallError as error:
+            if self._fd >= 0:
+                self.network.close(self._fd)
             self._refuse(error.errno)
 
     def _connected(self, error: int) -> None:
@@ -197,18 +199,25 @@ class HostSide(WithWires):
         return (sender.host, sender.port) in self._admitted or self.policy.allows(FROM, sender, "udp")
 
     def _make(self, socket: InetSocket, family: int) -> int:
-        """A descriptor of the host with the options of ``socket`` that matter to binding."""
-        network = self.network
-        fd = network.socket(family, socket.type)
+        """A descriptor of the host with the options of ``socket``."""
+        fd = self.network.socket(family, socket.type)
+        try:
+            self._prepare(fd, socket, family)
+        except SyscallError:
+            self.network.close(fd)
+            raise
+        return fd
+
+    def _prepare(self, fd: int, socket: InetSocket, family: int) -> None:
+        """Set the options that matter to binding, and then those that the host may refuse."""
         for name in (s.SO_REUSEADDR, s.SO_REUSEPORT):
             if socket.option(name):
-                network.set_option(fd, s.SOL_SOCKET, name, INT.pack(1))
+                self.network.set_option(fd, s.SOL_SOCKET, name, INT.pack(1))
         if family == AF_INET6:
-            network.set_option(fd, SOL_IPV6, IPV6_V6ONLY, INT.pack(socket.only6))
+            self.network.set_option(fd, SOL_IPV6, IPV6_V6ONLY, INT.pack(socket.only6))
         if socket.type == SOCK_STREAM:
-            network.set_option(fd, s.IPPROTO_TCP, s.TCP_NODELAY, INT.pack(1))
-        pass_options(network, fd, socket)
-        return fd
+            self.network.set_option(fd, s.IPPROTO_TCP, s.TCP_NODELAY, INT.pack(1))
+        pass_options(self.network, fd, socket)
 
     def option_set(self, socket: InetSocket, level: int, name: int) -> None:
         claim = self._claims.get(socket)

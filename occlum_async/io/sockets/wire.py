@@ -100,15 +100,23 @@ class Wire(TcpSocket):
         if self._receiving is not None or self._leaving or self.shut & SHUT_SEND:
             return
         inside = self.peer
-        if inside is None or not inside.wants_urgent:
+        if inside is None or not inside.wants_urgent or not self._keep_mark():
             self._receiving = self.network.receive(self.fd, self._received)
             return
-        if not self._marked:
-            self._marked = True
-            self.network.set_option(self.fd, s.SOL_SOCKET, s.SO_OOBINLINE, INT.pack(1))
         self._receiving = MarkedReceive(
             self.scheduler, self.network, self.stack.outside.poll, self.fd, self._received_marked
         )
+
+    def _keep_mark(self) -> bool:
+        """Have urgent data come in line from now on; False where the host does not want to."""
+        if not self._marked:
+            try:
+                self.network.set_option(self.fd, s.SOL_SOCKET, s.SO_OOBINLINE, INT.pack(1))
+            except SyscallError as error:
+                log.debug("SO_OOBINLINE: %s", error)
+                return False
+            self._marked = True
+        return True
 
     def peer_wants_urgent(self) -> None:
         if self._receiving is not None:

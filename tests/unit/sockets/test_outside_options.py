@@ -281,6 +281,28 @@ async def test_urgent_bytes_in_bulk(world: World) -> None:
     listener.close()
 
 
+async def test_a_host_without_marks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not let urgent data come in line: what is ordinary comes all the same."""
+    network = world.boundary.network
+    real = network.set_option
+
+    def set_option(fd: int, level: int, name: int, value: bytes) -> None:
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_OOBINLINE):
+            raise SyscallError(errno.EPERM)
+        real(fd, level, name, value)
+
+    monkeypatch.setattr(network, "set_option", set_option)
+    world.host()
+    listener = world.listener()
+    peer, sock = await urgent_peer(world, listener)
+    assert not await at_mark(sock)
+    peer.sendall(b"before")
+    peer.close()
+    assert await read_all(sock) == b"before"
+    sock.close()
+    listener.close()
+
+
 async def test_nobody_wants_the_urgent_byte(world: World) -> None:
     world.host()
     listener = world.listener()
