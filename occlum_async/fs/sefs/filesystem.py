@@ -60,7 +60,7 @@ class Sefs(FileSystem):
         self._inodes: WeakValueDictionary[int, SefsInode] = WeakValueDictionary()
         # Trees whose host file is open, by number, the one used longest ago first: there is never a second one.
         self._open: OrderedDict[int, SealedTree] = OrderedDict()
-        self._abandoned: list[SealedTree] = []
+        self._abandoned: dict[int, SealedTree] = {}
         self._syncing = Mutex()
         self._loading = Mutex()
         self._timer: asyncio.TimerHandle | None = None
@@ -118,6 +118,9 @@ class Sefs(FileSystem):
             return
         try:
             if self.writable:
+                for inode in list(self._inodes.values()):
+                    if inode.nlink == 0:  # whoever has it open can't use it any more
+                        self.abandoned(inode.tree)
                 await self.sync()
         finally:
             self.closed = True
@@ -166,7 +169,7 @@ class Sefs(FileSystem):
     def abandoned(self, tree: SealedTree) -> None:
         """The inode has no name and no user any more: its host file is removed with the next sync."""
         if not self.closed:
-            self._abandoned.append(tree)
+            self._abandoned[tree.number] = tree
 
     async def opened(self, tree: SealedTree) -> None:
         """See to it that the host file is open, at the price of the one used longest ago. ``tree.lock`` is held."""
@@ -218,12 +221,11 @@ class Sefs(FileSystem):
                     await inode.store()
                 else:
                     self.dirty.pop(inode.ino, None)
-            abandoned, self._abandoned = self._abandoned, []
-            for tree in abandoned:
+            abandoned, self._abandoned = self._abandoned, {}
+            for tree in abandoned.values():
                 async with tree.lock.hold(self.scheduler):
                     self._open.pop(tree.number, None)
-                    await tree.close()
-                    tree.remove()
+                    await tree.remove()
 
     async def statfs(self) -> StatFs:
         host = os.statvfs(self.folder)

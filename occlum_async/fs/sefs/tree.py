@@ -94,9 +94,10 @@ class SealedTree:
             image, self._image = self._image, None
             await image.close()
 
-    def remove(self) -> None:
-        """Remove the host's file. It is closed already."""
+    async def remove(self) -> None:
+        """Close the host's file and remove it."""
         self._journal.finish()
+        await self.close()
         self._boundary.call("unlink", os.unlink, self._path)
 
     @property
