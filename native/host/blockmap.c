@@ -1,6 +1,7 @@
 /* Where the blocks of the secure disk lie: repeats over many entries and bits what Python decided for them.
  *
  * Everything works on pages of 4096 bytes in one arena. Whoever calls has loaded the pages and checked the numbers. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "blocks.h"
@@ -224,4 +225,163 @@ void owners_set(uint8_t *owners_page, uint32_t base, const uint32_t *places, con
 int page_is_zero(const uint8_t *page)
 {
 	return page[0] == 0 && memcmp(page, page + 1, BLOCK - 1) == 0;
+}
+
+/* -- entries that are not in the index yet ---------------------------------------------------------------- */
+
+/* A hash table with linear probing. An address is kept as its successor, so that 0 is nobody's. */
+struct pending {
+	uint32_t mask, count;
+	uint32_t *names;
+	struct entry *entries;
+};
+
+struct pending *pending_new(uint32_t places)
+{
+	struct pending *pending = calloc(1, sizeof(*pending));
+
+	if (!pending)
+		return NULL;
+	pending->mask = places - 1;
+	pending->names = calloc(places, sizeof(*pending->names));
+	pending->entries = calloc(places, sizeof(*pending->entries));
+	if (!pending->names || !pending->entries) {
+		pending_free(pending);
+		return NULL;
+	}
+	return pending;
+}
+
+void pending_free(struct pending *pending)
+{
+	free(pending->names);
+	free(pending->entries);
+	free(pending);
+}
+
+void pending_clear(struct pending *pending)
+{
+	memset(pending->names, 0, ((size_t)pending->mask + 1) * sizeof(*pending->names));
+	pending->count = 0;
+}
+
+uint32_t pending_count(const struct pending *pending)
+{
+	return pending->count;
+}
+
+static uint32_t find(const struct pending *pending, uint32_t address)
+{
+	uint32_t place = address * 2654435761U & pending->mask;
+
+	while (pending->names[place] && pending->names[place] != address + 1)
+		place = (place + 1) & pending->mask;
+	return place;
+}
+
+struct replaced {
+	uint64_t epoch;
+	uint32_t since, olds, freshes;
+	uint32_t *old, *fresh;
+};
+
+static void replace(struct replaced *replaced, const struct entry *before)
+{
+	if (before->place && before->epoch == replaced->epoch && before->counter >= replaced->since)
+		replaced->fresh[replaced->freshes++] = before->place;
+	else if (before->place)
+		replaced->old[replaced->olds++] = before->place;
+}
+
+/* Keep entries; there is room for them. The places of those that they replace are collected, as by map_set. */
+void pending_put(struct pending *pending, const uint32_t *addresses, const struct entry *entries, uint32_t count,
+		 uint64_t epoch, uint32_t since, uint32_t *old, uint32_t *old_count, uint32_t *fresh,
+		 uint32_t *fresh_count)
+{
+	struct replaced replaced = {epoch, since, 0, 0, old, fresh};
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t place = find(pending, addresses[i]);
+
+		if (pending->names[place])
+			replace(&replaced, &pending->entries[place]);
+		else
+			pending->count++;
+		pending->names[place] = addresses[i] + 1;
+		pending->entries[place] = entries[i];
+	}
+	*old_count = replaced.olds;
+	*fresh_count = replaced.freshes;
+}
+
+/* Let the entries of a range be holes; the places that they had are collected. */
+void pending_discard(struct pending *pending, uint32_t first, uint32_t count, uint64_t epoch, uint32_t since, uint32_t *old,
+		     uint32_t *old_count, uint32_t *fresh, uint32_t *fresh_count)
+{
+	struct replaced replaced = {epoch, since, 0, 0, old, fresh};
+	int few = count < pending->mask;
+
+	for (uint32_t i = 0; i < (few ? count : pending->mask + 1); i++) {
+		uint32_t place = few ? find(pending, first + i) : i;
+		uint32_t name = pending->names[place];
+
+		if (!name || name - 1 < first || name - 1 - first >= count)
+			continue;
+		replace(&replaced, &pending->entries[place]);
+		memset(&pending->entries[place], 0, sizeof(struct entry));
+	}
+	*old_count = replaced.olds;
+	*fresh_count = replaced.freshes;
+}
+
+/* Put the entries that are kept here over those of the index; how many there were. */
+uint32_t pending_get(const struct pending *pending, const uint32_t *addresses, uint32_t count, struct entry *entries)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t place = find(pending, addresses[i]);
+
+		if (pending->names[place]) {
+			entries[i] = pending->entries[place];
+			found++;
+		}
+	}
+	return found;
+}
+
+/* As map_move; 2 for an address whose entry is not kept here. */
+void pending_move(struct pending *pending, const uint32_t *addresses, const struct entry *expected, const uint32_t *places,
+		  uint32_t count, uint8_t *done)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t place = find(pending, addresses[i]);
+		struct entry *entry = &pending->entries[place];
+
+		if (!pending->names[place]) {
+			done[i] = 2;
+			continue;
+		}
+		done[i] = memcmp(entry, &expected[i], sizeof(*entry)) == 0;
+		if (done[i])
+			entry->place = places[i];
+	}
+}
+
+static int compare(const void *one, const void *other)
+{
+	uint32_t a = *(const uint32_t *)one, b = *(const uint32_t *)other;
+
+	return a < b ? -1 : a > b;
+}
+
+/* All addresses, in ascending order. */
+void pending_sorted(const struct pending *pending, uint32_t *addresses)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i <= pending->mask; i++)
+		if (pending->names[i])
+			addresses[found++] = pending->names[i] - 1;
+	qsort(addresses, found, sizeof(*addresses), compare);
 }

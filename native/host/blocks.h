@@ -40,5 +40,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the disk is little en
 
 struct seal_key *seal_key_new(const uint8_t *key, int bytes);
 void seal_key_free(struct seal_key *key);
+struct pending;
+void pending_free(struct pending *pending);
 
 #endif

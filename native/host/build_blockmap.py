@@ -31,6 +31,19 @@ ffi.cdef(
                           uint32_t *places, uint32_t *owners);
     void owners_set(uint8_t *owners_page, uint32_t base, const uint32_t *places, const uint32_t *owners, uint32_t count);
     int page_is_zero(const uint8_t *page);
+    struct pending;
+    struct pending *pending_new(uint32_t places);
+    void pending_free(struct pending *);
+    void pending_clear(struct pending *);
+    uint32_t pending_count(const struct pending *);
+    void pending_put(struct pending *, const uint32_t *addresses, const void *entries, uint32_t count, uint64_t epoch,
+                     uint32_t since, uint32_t *old, uint32_t *old_count, uint32_t *fresh, uint32_t *fresh_count);
+    void pending_discard(struct pending *, uint32_t first, uint32_t count, uint64_t epoch, uint32_t since,
+                         uint32_t *old, uint32_t *old_count, uint32_t *fresh, uint32_t *fresh_count);
+    uint32_t pending_get(const struct pending *, const uint32_t *addresses, uint32_t count, void *entries);
+    void pending_move(struct pending *, const uint32_t *addresses, const void *expected, const uint32_t *places,
+                      uint32_t count, uint8_t *done);
+    void pending_sorted(const struct pending *, uint32_t *addresses);
     """
 )
 ffi.set_source(

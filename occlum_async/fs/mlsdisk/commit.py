@@ -92,6 +92,7 @@ class Committer:
         try:
             await self.writer.close_gate()
             async with self.volume.lock():
+                await self.volume.merge()
                 await self._write_nodes()
                 await self.volume.reshape(geometry)
         except SyscallError as error:
@@ -140,6 +141,8 @@ class Committer:
                 return
             async with volume.lock():
                 checkpoint = checkpoint or self._wants_checkpoint()
+                if checkpoint or volume.wants_merge(writer.promised):
+                    await volume.merge()
                 if checkpoint:
                     await self._write_nodes()
                 first, record = self._cut(checkpoint)
@@ -164,7 +167,7 @@ class Committer:
         volume = self.volume
         if volume.log_overflow or not self._journal.fits(len(volume.deltas)):
             return True
-        return self._journal.blocks_for(len(volume.deltas)) > 2 * volume.cache.dirty_count + 2
+        return self._journal.blocks_for(len(volume.deltas)) > 2 * (volume.cache.dirty_count + len(volume.pending)) + 2
 
     def _cut(self, checkpoint: bool) -> tuple[int, bytes]:
         """End the transaction: what it is recorded with, and where. What changes from here on belongs to the next."""

@@ -258,6 +258,7 @@ class MlsDisk(BlockDevice):
         if not self.read_only:
             await self._committer.commit()
         async with self._writer.inside(), self._volume.lock():
+            await self._volume.merge()
             return await Checker(self._volume).run()
 
     async def resize(self, blocks: int) -> None:
@@ -295,6 +296,7 @@ class MlsDisk(BlockDevice):
             "clean_segments": space.clean_segments,
             "segments": geometry.segments,
             "cached_nodes": len(self._volume.cache.slot_of),
+            "pending_entries": len(self._volume.pending),
             "changed_nodes": self._volume.cache.dirty_count,
             "generation": space.generation,
             "failed": self._writer.error,

@@ -23,6 +23,7 @@ from .forest import Forest
 from .journal import Chain, Journal
 from .keys import Keys
 from .layout import DEFAULT_RESERVE, HOLE, JOURNAL, SUPERBLOCKS, plan
+from .pending import Pending
 from .space import Space
 from .stats import Statistics
 from .superblock import Header, Superblock, choose, decode, read_header
@@ -161,11 +162,13 @@ def _assemble(
     statistics = Statistics()
     workers = Workers(scheduler)
     io = SealedBlocks(device, keys, keys.cipher, workers, statistics)
-    forest = Forest(io, options.cache // BLOCK, geometry.index_top, geometry.space_top)
+    # Half of the memory, and more where that makes a round table, is for entries on their way to the index.
+    pending = Pending(options.cache * 5 // 8)
+    forest = Forest(io, options.cache * 3 // 8 // BLOCK, geometry.index_top, geometry.space_top)
     forest.roots = {geometry.index_top: superblock.index_root, geometry.space_top: superblock.space_root}
     free = geometry.data - superblock.occupied
     space = Space(forest, geometry, free, superblock.generation + 1)
-    volume = Volume(scheduler, io, forest, space, geometry, geometry.journal * journals.DELTAS)
+    volume = Volume(scheduler, io, forest, space, geometry, geometry.journal * journals.DELTAS, pending)
     read_only = options.read_only or device.read_only
     writer = Writer(scheduler, volume)
     journal = Journal(keys, geometry.journal, superblock.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 from array import array
+from collections.abc import Iterator
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -20,7 +21,9 @@ from .cipher import numbers
 from .forest import Forest
 from .journal import Deltas
 from .layout import DATA, ENTRY, ENTRY_SIZE, FANOUT, HOLE, INDEX, KIND_SHIFT, SPACE, Geometry, kept_free
+from .pending import Pending
 from .space import NODES, Space
+from .workers import let_others_go_on
 
 log = logging.getLogger(__name__)
 
@@ -30,14 +33,19 @@ LEAF = INDEX << KIND_SHIFT
 SHARE, DIRTY_SHARE, SPARE_SHARE = 16, 3, 8
 # Leaves of which a discard clears the entries in one go.
 DISCARD_LEAVES = 32
+# Parts of a merge between which others have their turn.
+TURN = 8
+# Entries that are sorted in the event loop; more of them by a worker.
+SORT_AT_ONCE = 4096
 
 
 class Volume:
     """Index and space of one disk."""
 
     def __init__(
-        self, scheduler: Scheduler, io: SealedBlocks, forest: Forest, space: Space, geometry: Geometry, log_limit: int
-    ) -> None:
+        self, scheduler: Scheduler, io: SealedBlocks, forest: Forest, space: Space, geometry: Geometry, log_limit: int,
+        pending: Pending,
+    ) -> None:  # fmt: skip
         self._scheduler = scheduler
         self.io = io
         self.forest = forest
@@ -51,6 +59,7 @@ class Volume:
         self.replaced_nodes: array[int] = numbers()
         self._kept = kept_free(geometry)
         self._replaying = False
+        self.pending = pending
         self.deltas = Deltas()
         self._log_limit = log_limit
         self.log_overflow = False
@@ -69,8 +78,13 @@ class Volume:
 
     async def lookup(self, addresses: Any) -> bytearray:
         """The entries of a few addresses."""
+        entries = bytearray(len(addresses) * ENTRY_SIZE)
+        if len(self.pending) and self.pending.get(addresses, entries):
+            return entries
         slots = await self._leaves(addresses)
-        return self.cache.arena.get(slots, addresses)
+        entries = self.cache.arena.get(slots, addresses)
+        self.pending.get(addresses, entries)
+        return entries
 
     async def _leaves(self, addresses: Any) -> array[int]:
         """The slot of each address's leaf, valid until the caller waits."""
@@ -86,15 +100,16 @@ class Volume:
 
     async def read_one(self, address: int) -> bytes | bytearray:
         """The content of one address. EIO when it is damaged."""
-        key = LEAF + address // FANOUT
-        before = b""
+        key, before = LEAF + address // FANOUT, b""
         while True:
-            slot = self.cache.slot_of.get(key)
-            if slot is None:
-                await self.forest.ensure((key,))
-                continue
-            self.cache.touch((slot,))
-            entry = self.cache.entry(slot, address)
+            entry = self._pending_one(address)
+            if not entry:
+                slot = self.cache.slot_of.get(key)
+                if slot is None:
+                    await self.forest.ensure((key,))
+                    continue
+                self.cache.touch((slot,))
+                entry = self.cache.entry(slot, address)
             if entry == before:
                 self.io.statistics.damaged += 1
                 log.error("mlsdisk: block %d does not verify", address)
@@ -105,6 +120,13 @@ class Volume:
                 return data
             # The block may have been overwritten, and its place used again, while it was being read.
             before = entry
+
+    def _pending_one(self, address: int) -> bytes:
+        """The entry of an address that is not in the index yet; nothing when there is none."""
+        if not len(self.pending):
+            return b""
+        entry = bytearray(ENTRY_SIZE)
+        return bytes(entry) if self.pending.get(numbers((address,)), entry) else b""
 
     async def read(self, addresses: Any) -> bytearray:
         """The contents of a few addresses. EIO when one of them is damaged."""
@@ -125,13 +147,53 @@ class Volume:
 
     async def apply(self, addresses: Any, entries: Any) -> None:
         """Let addresses, in ascending order, refer to blocks that were written."""
-        step = self.step
         view, all_entries = memoryview(addresses), memoryview(entries)
+        step = self.pending.limit // 2
         for start in range(0, len(addresses), step):
             part = view[start : start + step]
-            await self._set(part, all_entries[start * ENTRY_SIZE : (start + len(part)) * ENTRY_SIZE])
+            await self._keep(part, all_entries[start * ENTRY_SIZE : (start + len(part)) * ENTRY_SIZE])
         self.deltas.add(addresses, entries)
         self._logged()
+
+    async def _keep(self, addresses: Any, entries: Any) -> None:
+        if len(self.pending) + len(addresses) > self.pending.limit:
+            await self.merge()
+        old, fresh = self.pending.put(addresses, entries, *self.since)
+        if not self._replaying:
+            await self.space.give_back(old, hold=True)
+            await self.space.give_back(fresh, hold=False)
+
+    async def merge(self) -> None:
+        """Let the index say what is pending, leaf after leaf."""
+        ordered = await self._ordered()
+        for number, (part, entries) in enumerate(self._parts(ordered)):
+            await self._set(part, entries)
+            if number % TURN == TURN - 1:
+                await let_others_go_on(self._scheduler)
+        if self._replaying:
+            # Only now: what one address has left, another one may have taken later.
+            for _, entries in self._parts(ordered):
+                await self._mark(entries)
+        self.pending.clear()
+
+    async def _ordered(self) -> array[int]:
+        if len(self.pending) < SORT_AT_ONCE:
+            return self.pending.ordered()
+        sorted_elsewhere: list[array[int]] = []
+        await self.io.workers.run([lambda: sorted_elsewhere.append(self.pending.ordered())])
+        return sorted_elsewhere[0]
+
+    def _parts(self, ordered: array[int]) -> Iterator[tuple[array[int], bytearray]]:
+        """What is pending in ascending order, as much at a time as the cache can take."""
+        for start in range(0, len(ordered), self.step):
+            part = ordered[start : start + self.step]
+            entries = bytearray(len(part) * ENTRY_SIZE)
+            self.pending.get(part, entries)
+            yield part, entries
+
+    def wants_merge(self, promised: int) -> bool:
+        """Whether what is freed by a merge would be missed."""
+        return len(self.pending) > max(0, self.room(promised)) // 2
 
     async def _set(self, addresses: Any, entries: Any) -> None:
         leaves = addresses[-1] // FANOUT - addresses[0] // FANOUT + 1
@@ -145,6 +207,10 @@ class Volume:
 
     async def discard(self, address: int, count: int) -> None:
         """Let addresses be holes."""
+        old, fresh = self.pending.discard(address, count, *self.since)
+        if not self._replaying:
+            await self.space.give_back(old, hold=True)
+            await self.space.give_back(fresh, hold=False)
         first, last = address // FANOUT, (address + count - 1) // FANOUT
         leaf = first
         while leaf <= last:
@@ -179,9 +245,15 @@ class Volume:
         """Let addresses refer to copies of their blocks where they are still the expected ones; 1 for those."""
         await self.spill(len(addresses))
         slots = await self._leaves(addresses)
-        done = self.cache.arena.move(slots, addresses, expected, places)
-        for slot in {slot for slot, moved in zip(slots, done, strict=True) if moved}:
-            self.cache.mark_dirty(slot)
+        done = self.pending.move(addresses, expected, places)
+        if 2 in done:
+            moved_below = self.cache.arena.move(slots, addresses, expected, places)
+            for index, known in enumerate(done):
+                if known != 2:
+                    continue
+                done[index] = moved_below[index]
+                if moved_below[index]:
+                    self.cache.mark_dirty(slots[index])
         entries = bytearray(expected)
         moved = numbers()
         for index, flag in enumerate(done):
@@ -260,8 +332,11 @@ class Volume:
                 await self.discard(address, count)
                 end += 1
             else:
-                await self._replay(deltas.addresses[start:end], deltas.entries[start * ENTRY_SIZE : end * ENTRY_SIZE])
+                for address in deltas.addresses[start:end]:
+                    self._check(address, 1)
+                await self._keep(deltas.addresses[start:end], deltas.entries[start * ENTRY_SIZE : end * ENTRY_SIZE])
             start = end
+        await self.merge()
         self.deltas.clear()
         self._replaying = False
 
@@ -269,21 +344,12 @@ class Volume:
         if not 0 < count <= self.geometry.blocks - address:
             raise SyscallError(errno.EIO)
 
-    async def _replay(self, addresses: array[int], entries: bytearray) -> None:
-        first, last = self.geometry.first, self.geometry.image
-        for index, address in enumerate(addresses):
-            self._check(address, 1)
-            if not first <= place_in(entries, index) < last:
-                raise SyscallError(errno.EIO)
-        await self.spill(2 * len(addresses))
-        slots = await self._leaves(addresses)
-        for slot in set(slots):
-            self.cache.mark_dirty(slot)
-        old, fresh = self.cache.arena.exchange(slots, addresses, entries, *self.since)
-        # An address may have come several times: what is used is what its entry says at the end.
-        final = self.cache.arena.get(slots, addresses)
-        await self.space.give_back(old + fresh, hold=False)
-        await self.space.mark(numbers({place_in(final, index) for index in range(len(addresses))}))
+    async def _mark(self, entries: bytearray) -> None:
+        """What was taken since the checkpoint is used."""
+        places = numbers([place for index in range(len(entries) // ENTRY_SIZE) if (place := place_in(entries, index))])
+        if places and not self.geometry.first <= min(places) <= max(places) < self.geometry.image:
+            raise SyscallError(errno.EIO)
+        await self.space.mark(places)
 
 
 def place_in(entries: bytes | bytearray, index: int) -> int:

@@ -16,6 +16,13 @@ from ...sched.strand import Scheduler
 THREADS = max(1, min(4, os.cpu_count() or 1))
 
 
+async def let_others_go_on(scheduler: Scheduler) -> None:
+    """Continue after everything that may run now has had its turn."""
+    strand = scheduler.current()
+    scheduler.loop.call_soon(strand.resume, strand.ticket)
+    await strand.park(interruptible=False)
+
+
 class Workers:
     """A few threads, started when there is something to do."""
 

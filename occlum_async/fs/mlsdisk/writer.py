@@ -22,6 +22,7 @@ from .layout import DATA
 from .memory import private, wipe
 from .space import HOT
 from .volume import Volume
+from .workers import let_others_go_on
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +266,7 @@ class Writer:
         batch.sealed = True
         self.queue.wake()
         # Whoever waited for that may now hand over more to be sealed while the host takes this.
-        await self._let_others_go_on()
+        await let_others_go_on(self._scheduler)
         await volume.io.write(places, sealed)
         volume.io.done_with(sealed)
         volume.io.statistics.data_written += count
@@ -275,11 +276,6 @@ class Writer:
         async with volume.lock():
             await volume.apply(batch.addresses, entries)
         return True
-
-    async def _let_others_go_on(self) -> None:
-        strand = self._scheduler.current()
-        self._scheduler.loop.call_soon(strand.resume, strand.ticket)
-        await strand.park(interruptible=False)
 
     def fail(self, error: BaseException) -> None:
         """Take nothing more: what was written since the last sync is lost."""

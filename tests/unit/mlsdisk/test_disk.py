@@ -212,11 +212,11 @@ async def test_more_nodes_than_the_cache_holds() -> None:
     mls = await MlsDisk.create(device, KEY, cache=1 << 20)
     chance = random.Random(3)
     model: Blocks = {}
-    for number in range(12_000):
+    for number in range(30_000):
         block = chance.randrange(mls.blocks)
         model[block] = piece(number)
         await mls.write(block, model[block])
-        if number % 3000 == 2999:
+        if number % 7000 == 6999:
             await mls.sync()
     stats = mls.stats()
     assert stats["cached_nodes"] <= 256 and stats["nodes_written"] > 600
