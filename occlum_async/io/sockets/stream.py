@@ -198,7 +198,7 @@ class ByteStream(ConnectionSocket):
         """``read`` of what may be long: each chunk is copied from where it lies to where it is wanted."""
         inbox = self.inbox
         while self.may_park(size):
-            await self.waiters.wait(self.scheduler, READABLE | POLLERR | POLLHUP)
+            await self.held_while(self.waiters.wait(self.scheduler, READABLE | POLLERR | POLLHUP))
         done = 0
         while inbox and done < size and not self.pass_credentials and self.peek_offset < 0:
             chunk = inbox[0]

@@ -56,6 +56,16 @@ static void *receive(void *argument) {
     return NULL;
 }
 
+static void *read_some(void *argument) {
+    static char large[100000];
+    (void)argument;
+    waiting = syscall(SYS_gettid);
+    result = read(server, large, sizeof large);
+    failure = errno;
+    memcpy(got, large, sizeof got);
+    return NULL;
+}
+
 static void *receive_all(void *argument) {
     (void)argument;
     memset(got, 0, sizeof got);
@@ -91,6 +101,13 @@ static void closed_while_receiving(void) {
     TRY(send(client, "still there", 11, MSG_NOSIGNAL));
     finish("recv");
     // The last reference is gone with the call: now the other side sees the end.
+    TRY(recv(client, got, 1, 0));
+    close(client);
+    connect_pair();
+    start(read_some, NULL);
+    close(server);
+    TRY(send(client, "and here", 8, MSG_NOSIGNAL));
+    finish("read");
     TRY(recv(client, got, 1, 0));
     close(client);
     connect_pair();
