@@ -23,6 +23,7 @@ _ENTRY = struct.Struct("<IHBB")  # inode, length of the record, length of the na
 HEAD = _ENTRY.size
 _UNKNOWN = 0xFFFF  # of ``room``
 READ_AHEAD = 32  # blocks
+GROWING = 4  # blocks that a directory has that will have more
 
 
 class Entry(NamedTuple):
@@ -260,7 +261,7 @@ class Entries(Ext2Inode):
         if number:
             await self.entry_block(number - 1)  # so that the places of all blocks are known
         words, index, leaf = await fs.map.leaf(self, number)
-        place, _ = await fs.blocks.allocate(self.ino, self.goal, 1)
+        place, _ = await fs.blocks.allocate(self.ino if number >= GROWING else 0, self.goal, 1)
         fs.map.link(self, words, index, place, 1, leaf)
         buffer = fs.buffers.fresh(place)
         _ENTRY.pack_into(buffer.data, 0, 0, self._size, 0, 0)

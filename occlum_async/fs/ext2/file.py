@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
 ZEROS = bytes(1 << 18)
+GROWING = 32  # blocks that a file is written with at first if it is one that grows
 
 
 class _Placed(NamedTuple):
@@ -166,7 +167,12 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
         fs = self.fs
         words, index, buffer = await fs.map.leaf(self, block)
         goal = words[index - 1] + 1 if index and words[index - 1] else self.goal
-        place, count = await fs.blocks.allocate(self.ino, goal, wanted, block in self.promises.blocks)
+        promises = self.promises.blocks
+        promised = block in promises
+        wanted = next((step for step in range(1, wanted) if (block + step in promises) != promised), wanted)
+        # A small file is written at once, and needs no room to grow.
+        owner = self.ino if self.sectors or wanted >= GROWING else 0
+        place, count = await fs.blocks.allocate(owner, goal, wanted, promised)
         self.promises.redeem(block, count)
         self.goal = place + count
         return _Placed(words, index, place, count, buffer)

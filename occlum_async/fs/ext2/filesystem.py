@@ -450,7 +450,7 @@ class Ext2(FileSystem):
         superblock = self.superblock
         superblock.free_blocks_count = self.blocks.free
         superblock.free_inodes_count = self.table.free
-        if superblock.pack() == self._stored and not self.buffers.dirty:
+        if superblock.pack() == self._stored:
             return
         superblock.wtime = int(time.time()) & 0xFFFFFFFF
         self._stored = superblock.pack()

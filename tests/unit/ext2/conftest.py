@@ -38,6 +38,7 @@ class Disk(MemoryDevice):
 
     def save(self, path: Path) -> Path:
         """Write it to a file that is as sparse as the disk."""
+        path.unlink(missing_ok=True)  # a loop device may have the old one still
         with path.open("wb") as image:
             image.truncate(self.blocks * BLOCK)
             for block, data in self._held.items():
@@ -84,6 +85,8 @@ def loop_mount(image: Path, where: Path, options: str = "loop") -> Iterator[Path
     try:
         yield where
     finally:
+        # Another mount namespace may have a copy of the mount for a while: then only this writes everything.
+        run("sync", "-f", str(where))
         run("umount", str(where))
 
 
