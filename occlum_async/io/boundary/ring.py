@@ -235,7 +235,10 @@ class Ring:
             while count := self.lib.uring_take(self._ring, self._completions, TAKE):
                 taken += count
                 for number, result, flags in COMPLETION.iter_unpack(self._taken[: count * COMPLETION.size]):
-                    self.complete(number, result, flags)
+                    try:
+                        self.complete(number, result, flags)
+                    except Exception:  # the completions that came with it belong to others
+                        log.exception("oops: a completion found an error")
         finally:
             self._taking = False
         for _ in range(self.lib.uring_entered(self._ring)):

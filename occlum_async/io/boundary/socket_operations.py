@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -195,4 +194,4 @@ class Closing(Operation):
     def completed(self, result: int, flags: int) -> None:
         # Never again, whatever the host says: the number may be somebody else's by now.
         if result < 0:
-            log.warning("close(%d): %s", self.fd, os.strerror(-result))
+            log.warning("close(%d): %s", self.fd, errno.errorcode.get(-result, result))

@@ -302,6 +302,27 @@ async def test_unknown_and_repeated_completions(ring: Boundary, liar: Liar, capl
     other.close()
 
 
+async def test_a_close_that_fails_in_an_impossible_way(ring: Boundary, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither it nor an error in whoever takes a result holds up the results that came along."""
+    network = ring.network
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    def broken(count: int, error: int) -> None:
+        raise OverflowError("of the test's own")
+
+    told = Told()
+    network.close(pairs[0][0].detach())
+    number = max(ring._ring.pending)  # type: ignore[attr-defined]
+    network.send(pairs[1][0].fileno(), [b"x"], broken)
+    network.send(pairs[2][0].fileno(), [b"y"], told)
+    ring._ring.complete(number, -(1 << 31), 0)  # type: ignore[attr-defined]
+    assert await told.last() == (1, 0)
+    assert "close" in caplog.text and "of the test's own" in caplog.text
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
 async def test_a_ring_that_takes_nothing_loses_nothing(ring: Boundary, liar: Liar) -> None:
     """While the queue is full and the host is busy, operations wait in order, and a close with them."""
     pairs = [socket.socketpair() for _ in range(30)]
