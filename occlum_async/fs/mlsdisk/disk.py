@@ -26,7 +26,7 @@ from .cleaner import Cleaner
 from .commit import Committer
 from .counter import TrustedCounter
 from .keys import check_root
-from .layout import DEFAULT_RESERVE, image_blocks, replan
+from .layout import DEFAULT_RESERVE, Geometry, image_blocks, replan
 from .recovery import Options, Parts
 from .volume import Volume
 from .writer import Writer
@@ -257,6 +257,9 @@ class MlsDisk(BlockDevice):
             raise SyscallError(errno.EINVAL)
         if not self.read_only:
             await self._committer.commit()
+        return await self._writer.to_its_end(self._look())
+
+    async def _look(self) -> Report:
         async with self._writer.inside(), self._volume.lock():
             await self._volume.merge()
             return await Checker(self._volume).run()
@@ -279,8 +282,12 @@ class MlsDisk(BlockDevice):
             if not isinstance(self.device, Resizable):
                 raise DiskError("the device can't be made longer")
             self.device.resize(after.image)
-        await self._committer.reshape(after)
-        self.blocks = self._writable = blocks
+        self.blocks = self._writable = min(blocks, self.blocks)
+        await self._writer.to_its_end(self._reshape(after))
+
+    async def _reshape(self, geometry: Geometry) -> None:
+        await self._committer.reshape(geometry)
+        self.blocks = self._writable = geometry.blocks
 
     # -- what else ---------------------------------------------------------------------------------
 

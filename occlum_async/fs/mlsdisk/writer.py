@@ -10,8 +10,8 @@ import contextlib
 import errno
 import logging
 import mmap
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from ...abi.errors import SyscallError
 from ...sched.strand import Scheduler
@@ -25,6 +25,8 @@ from .volume import Volume
 from .workers import let_others_go_on
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STAGE = 1024  # blocks that are gathered before they are sealed together
 SMALL = 16  # blocks; more of them are sealed where they are, without a copy
@@ -341,11 +343,42 @@ class Writer:
 
     async def discard(self, address: int, count: int) -> None:
         """Let blocks be holes."""
-        async with self.inside():
-            self.forget(address, count)
-            await self.settled(address, count)
-            async with self.volume.lock():
-                await self.volume.discard(address, count)
+
+        async def work() -> None:
+            async with self.inside():
+                self.forget(address, count)
+                await self.settled(address, count)
+                async with self.volume.lock():
+                    await self._change(self.volume.discard(address, count))
+
+        await self.to_its_end(work())
+
+    async def to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that must not be left half done, whatever becomes of whoever waits for it."""
+        results: list[T] = []
+        errors: list[Exception] = []
+
+        async def run() -> None:
+            try:
+                results.append(await work)
+            except Exception as error:
+                errors.append(error)
+            self.queue.wake()
+
+        self._scheduler.spawn(run())
+        while not (results or errors):
+            await self.queue.wait(self._scheduler, interruptible=False)
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    async def _change(self, change: Awaitable[None]) -> None:
+        """An error in the middle of a change leaves it half done: nothing more is taken, as after one in writing."""
+        try:
+            await change
+        except Exception as error:
+            self.fail(error)
+            raise
 
     async def until_idle(self) -> None:
         """Wait for all that is under way, whether it goes well or not."""

@@ -193,11 +193,18 @@ async def test_a_cancelled_writer_leaves_the_disk_in_order() -> None:
     mls = await MlsDisk.create(disk, KEY, scheduler=scheduler)
     disk.scheduler = scheduler
     for number in range(30):
-        task = asyncio.create_task(mls.write(number * 100, b"".join(map(piece, range(100)))))
-        for _ in range(number % 5):
+        calls = (
+            mls.write(number * 100, b"".join(map(piece, range(100)))), mls.discard(number * 90, 400), mls.check(),
+            mls.sync(), mls.resize(mls.blocks + 1),
+        )  # fmt: skip
+        tasks = [asyncio.create_task(call) for call in calls[: 5 if number % 7 == 0 else 2]]
+        for call in calls[len(tasks) :]:
+            call.close()
+        for _ in range(number % 11):
             await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     await mls.sync()
     report = await mls.check()
     assert report.whole and not report.leaked
