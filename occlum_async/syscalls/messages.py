@@ -39,8 +39,10 @@ from ..abi.user import UserBuffer, UserPointer, VectorBuffer
 from ..fs.credentials import CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN
 from ..io.file import File
 from ..io.sockets.socket import Ancillary, Received, Socket
+from ..io.sockets.stream import ByteStream
 from ..io.uring.ring import Uring
 from ..process.thread import Thread
+from .file import LONG
 from .net import find_address, put_address, raw_address, socket_of
 from .table import syscall
 
@@ -224,6 +226,8 @@ async def recvfrom(
     thread: Thread, fd: Fd, buf: Pointer, count: Size, flags: UInt, address: Pointer, length: Pointer
 ) -> int:
     socket = socket_of(thread, fd)
+    if count >= LONG and not flags and not address and isinstance(socket, ByteStream):
+        return await socket.read_into(buf.buffer(count), min(count, CHUNK))
     received = await socket.receive(min(count, MAX_RW_COUNT), flags)
     if received.files:
         socket.stack.flight.discard(received.files)  # nobody asked for them
