@@ -121,7 +121,7 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
         fs = self.fs
         fs.check_writable()
         async with fs.gate, self.lock.hold(fs.scheduler):
-            self.size = self.cached().size  # a commit must not see blocks behind the end
+            self._follow_size()  # a commit must not see blocks behind the end
             writes: list[tuple[int, Data]] = []
             placed: list[_Placed] = []
             failure: SyscallError | None = None
@@ -191,11 +191,18 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
     # -- size and room --------------------------------------------------------------------------
 
     def changed(self) -> None:
-        self.size = self.cached().size
-        self.touch()
+        self._follow_size()
+        self.mtime = self.ctime = self.fs.present()
+        self.fs.table.mark_times(self)
+
+    def _follow_size(self) -> None:
+        size = self.cached().size
+        if size != self.size:
+            self.size = size
+            self.fs.table.mark(self)
 
     async def getattr(self) -> Stat:
-        self.size = self.cached().size  # who wrote may have been killed before ``changed``
+        self._follow_size()  # who wrote may have been killed before ``changed``
         return await super().getattr()
 
     async def change(self, wanted: Attributes) -> None:
@@ -316,4 +323,4 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
 
     async def sync(self, data_only: bool) -> None:
         await self.cached().sync()
-        await self.fs.commit()
+        await self.fs.commit(times=not data_only)

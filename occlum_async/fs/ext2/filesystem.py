@@ -82,6 +82,7 @@ class Ext2(FileSystem):
         self._overhead = 0
         self._faults = 0
         self._pressed = False
+        self._times_wanted = False
         self._stored = b""  # the superblock, as it was written last
         self._clean = bool(superblock.state & layout.STATE_VALID)
         self.groups: Groups
@@ -407,15 +408,20 @@ class Ext2(FileSystem):
         except SyscallError as error:
             log.error("%s: a commit failed: %s", self.label, error)
 
-    async def commit(self) -> None:
-        """Make all changes of metadata so far durable, and all data that were written to the device. EIO, ENOSPC."""
+    async def commit(self, times: bool = True) -> None:
+        """Make all changes of metadata so far durable, and all data that were written to the device. EIO, ENOSPC.
+
+        Without ``times`` those of inodes may stay behind that have no other changes.
+        """
         if self.writable:
+            self._times_wanted |= times
             await self._commits.request()
 
     async def _commit(self) -> None:
         await self.gate.shut()
+        times, self._times_wanted = self._times_wanted, False
         try:
-            await self._write_metadata()
+            await self._write_metadata(times)
             freed = await self.blocks.take_freed()
             await self.block_device.sync()
             with suppress(SyscallError):  # no more than advice
@@ -424,15 +430,15 @@ class Ext2(FileSystem):
         finally:
             self.gate.open()
 
-    async def _write_metadata(self) -> None:
+    async def _write_metadata(self, times: bool = True) -> None:
         """Write all changed metadata to the device. The gate is shut.
 
         Before and after, what the device holds is consistent, and so it may be synced. In between it must not be:
         there must be room for all that is written, so it is synced before if it has been short of room.
         """
-        await self.table.store()
+        await self.table.store(times)
         await self.orphans.drain()
-        await self.table.store()
+        await self.table.store(times)
         await self.groups.store()
         await self._store_superblock()
         if self._pressed:

@@ -83,7 +83,7 @@ class Ext2Inode(Inode):
     def accessed(self) -> None:
         if self.fs.writable:
             self.atime = self.fs.present()
-            self.fs.table.mark(self)
+            self.fs.table.mark_times(self)
 
     def touch(self) -> None:
         """The content was changed."""
@@ -155,7 +155,7 @@ class Ext2Inode(Inode):
     # -- the rest ----------------------------------------------------------------------------------
 
     async def sync(self, data_only: bool) -> None:
-        await self.fs.commit()
+        await self.fs.commit(times=not data_only)
 
     async def release_content(self) -> None:
         """Free everything that the inode refers to, for good. Inside a change."""

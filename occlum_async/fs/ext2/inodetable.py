@@ -41,6 +41,7 @@ class InodeTable:
         self.fs = fs
         self.free = sum(fs.groups.free_inodes)
         self.dirty: dict[int, Ext2Inode] = {}
+        self.late: dict[int, Ext2Inode] = {}  # those of which nothing but times were changed
         self._random = random.Random()
 
     # -- places ------------------------------------------------------------------------
@@ -105,6 +106,7 @@ class InodeTable:
         """Bring the record of ``inode`` up to date. EIO."""
         buffer, offset = await self.record(inode.ino)
         self.dirty.pop(inode.ino, None)  # a change from here on enters it again
+        self.late.pop(inode.ino, None)
         data = buffer.data
         # What is not ours to set stays as it is.
         *_, version, _, _, _, high, fragment, sectors_high, acl_high, _, _ = _RECORD.unpack_from(data, offset)
@@ -149,18 +151,29 @@ class InodeTable:
     def mark(self, inode: Ext2Inode) -> None:
         """``inode`` was changed."""
         self.dirty[inode.ino] = inode
+        self.late.pop(inode.ino, None)
+        self.fs.changed()
+
+    def mark_times(self, inode: Ext2Inode) -> None:
+        """Times of ``inode`` were changed, which fdatasync(2) need not make durable."""
+        if inode.ino not in self.dirty:
+            self.late[inode.ino] = inode
         self.fs.changed()
 
     @property
     def crowded(self) -> bool:
         """So many inodes are changed that they should be stored before more are."""
-        return len(self.dirty) >= _DIRTY_LIMIT
+        return len(self.dirty) + len(self.late) >= _DIRTY_LIMIT
 
-    async def store(self) -> None:
-        """Bring the records of all changed inodes up to date. EIO; what fails stays in ``dirty``."""
-        for inode in tuple(self.dirty.values()):
-            if inode.ino in self.dirty:
-                await self.write(inode)
+    async def store(self, times: bool = True) -> None:
+        """Bring the records of all changed inodes up to date, if ``times`` also of those with nothing but new times.
+
+        EIO; what fails stays changed.
+        """
+        for changed in (self.dirty, self.late) if times else (self.dirty,):
+            for inode in tuple(changed.values()):
+                if inode.ino in changed:
+                    await self.write(inode)
 
     # -- numbers -----------------------------------------------------------------------
 

@@ -310,6 +310,38 @@ async def test_orphans_are_freed_at_the_next_mount(tmp_path: Path) -> None:
     del file, files, folder
 
 
+async def test_fdatasync_leaves_times_behind(tmp_path: Path, disks: Callable[..., Any]) -> None:
+    """Overwriting and fdatasync write the data alone; a new size is written too, and times by fsync."""
+    mounted = await disks(8)
+    file = await mounted.root.create(b"f", REGULAR, ROOT)
+    await file.write(bytes(20_000), 0)
+    await mounted.fs.sync()
+    disk = mounted.fs.block_device
+    written: list[int] = []
+    write = disk.write
+
+    async def noted(block: int, data: Any) -> None:
+        written.append(block)
+        await write(block, data)
+
+    disk.write = noted
+    place, _ = await mounted.fs.map.find(file, 1, 1)
+    await file.write(b"new", 5000)
+    await file.sync(True)
+    assert written == [place]
+    await file.write(b"longer", 19_999)
+    await file.sync(True)
+    table = mounted.fs.table.place(file.ino)[0]
+    assert len(written) == 3 and written[-1] == table
+    await file.write(b"again", 5000)
+    mtime = file.mtime
+    await file.sync(False)
+    assert written[-1] == table
+    crashed = await mount(disk.copy())
+    assert (await crashed.root.lookup(b"f")).mtime == mtime
+    await crashed.fs.unmount()
+
+
 async def test_tmpfile_gets_a_name(tmp_path: Path, disks: Callable[..., Any]) -> None:
     mounted = await disks(8)
     file = await mounted.root.tmpfile(REGULAR, ROOT)
