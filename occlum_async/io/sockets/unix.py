@@ -27,7 +27,6 @@ NOBODY = (0, 65534, 65534)  # what is reported of a message that carries no cred
 NO_PEER = UCRED.pack(0, 0xFFFFFFFF, 0xFFFFFFFF)
 
 
-
 class UnixSocket(Socket):
     """Names and credentials. A socket bound to a path is found through its inode's ``attached`` dictionary."""
 
