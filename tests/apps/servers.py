@@ -106,11 +106,11 @@ async def listening(libos: LibOS, port: int, process: Process | None = None, udp
             await asyncio.sleep(0.01)
 
 
-async def run(libos: LibOS, *argv: str, stdin: bytes | None = None, status: int = 0) -> str:
-    """Run a program inside to its end; what it printed. Its status must be ``status``."""
+async def run(libos: LibOS, *argv: str, stdin: bytes | None = None, status: int = 0, time: float = TIME) -> str:
+    """Run a program inside to its end, for ``time`` seconds at most; what it printed. Its status must be ``status``."""
     feed = DEVNULL if stdin is None else PIPE
     process = await libos.spawn(*argv, stdin=feed, stdout=PIPE, stderr=STDOUT, cwd="/tmp")
-    data, _ = await asyncio.wait_for(process.communicate(stdin), TIME)
+    data, _ = await asyncio.wait_for(process.communicate(stdin), time)
     output = (data or b"").decode(errors="replace")
     assert process.returncode == status, output
     return output

@@ -58,7 +58,7 @@ async def test_iperf(megabytes: int, flows: int, load: tuple[str, ...], mode: di
 async def test_iperf_over_udp(mode: dict[str, Any]) -> None:
     async with booted(network="host", **mode) as libos:
         there, here = free_port(), free_port()
-        client = ("iperf", "-u", "-c", "127.0.0.1", "-n", "500K", "-b", "20M", "-l", "1000", "-p")
+        client = ("iperf", "-u", "-c", "127.0.0.1", "-n", "500K", "-b", "5M", "-l", "1000", "-p")
         listen = ("iperf", "-s", "-u", "-p")
         async with server(libos, there, *listen, str(there), udp=True), running(*listen, str(here)):
             reports = (
