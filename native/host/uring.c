@@ -179,7 +179,8 @@ void uring_return(struct uring *ring, unsigned id)
 
 char *uring_lend(struct uring *ring, unsigned id)
 {
-    if (ring->lent >= ring->buffer_count - ring->buffer_count / 4)
+    /* At least one stays: a ring without buffers would be asked to receive again and again. */
+    if (ring->lent + (ring->buffer_count + 3) / 4 >= ring->buffer_count)
         return NULL;
     ring->lent++;
     return uring_buffer(ring, id);

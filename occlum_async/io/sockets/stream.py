@@ -204,13 +204,16 @@ class ByteStream(ConnectionSocket):
             chunk = inbox[0]
             if chunk.ancillary is not None or chunk.urgent:
                 break
-            length = len(chunk.data)
-            if length <= size - done:
-                target.write(chunk.data, done)
+            length = min(len(chunk.data), size - done)
+            try:
+                target.write(memoryview(chunk.data)[:length], done)
+            except SyscallError:
+                if done:
+                    break
+                raise
+            if length == len(chunk.data):
                 self._drop_first()
             else:
-                length = size - done
-                target.write(memoryview(chunk.data)[:length], done)
                 self._shorten(chunk, length)
             done += length
         if not done:

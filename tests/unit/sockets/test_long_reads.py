@@ -9,7 +9,7 @@ import os
 import pytest
 
 from occlum_async.abi.errors import SyscallError
-from occlum_async.abi.user import PythonBuffer
+from occlum_async.abi.user import PythonBuffer, VectorBuffer
 
 from .outside import World, blocking, inet, open_for_test, server, within
 
@@ -28,6 +28,15 @@ async def test_long_reads_lose_nothing(kind: str) -> None:
         for size in itertools.cycle((100_000, 40_000, 1 << 20, 33_333)):
             with pytest.raises(SyscallError, match="EFAULT"):
                 await within(sock.read_into(PythonBuffer(b"read-only"), 5))
+            # The second half is not there: what has come so far is told, what has not been copied stays.
+            half = PythonBuffer(bytearray(size // 2))
+            cut = VectorBuffer([half, PythonBuffer(bytes(size))])
+            try:
+                count = await within(sock.read_into(cut, size))
+            except SyscallError:
+                count = 0
+            assert count <= size // 2
+            got += half.data[:count]
             buffer = PythonBuffer(bytearray(size))
             count = await within(sock.read_into(buffer, size))
             got += buffer.data[:count]
