@@ -29,7 +29,8 @@ ffi.cdef(
     void region_counts(const uint8_t *page, uint16_t *available, uint16_t *used);
     uint32_t segment_used(const uint8_t *page, uint32_t segment, const uint8_t *owners_page, uint32_t base,
                           uint32_t *places, uint32_t *owners);
-    void owners_set(uint8_t *owners_page, uint32_t base, const uint32_t *places, const uint32_t *owners, uint32_t count);
+    void owners_set(uint8_t *owners_page, uint32_t base, const uint32_t *places, const uint32_t *owners,
+                    uint32_t count);
     int page_is_zero(const uint8_t *page);
     struct pending;
     struct pending *pending_new(uint32_t places);

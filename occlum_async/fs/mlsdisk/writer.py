@@ -118,6 +118,8 @@ class Writer:
                 return False
             self._credit -= 1
             stage[address] = position = len(stage)
+        elif self.error:
+            return False
         start = position * BLOCK
         self._memory[start : start + BLOCK] = data
         if position == STAGE - 1 and self._may_start(STAGE):
