@@ -153,3 +153,31 @@ async def test_a_stranger_is_refused(keys: Path, boundary: str) -> None:
         assert b"Host key verification failed" in output
     refused = client("ssh", free_port(), "root@127.0.0.1", "id", keys=keys)
     assert b"Connection refused" in await asyncio.wait_for(native(*refused, status=255), TIME)
+
+
+REGRESS = "/usr/lib/openssh/regress"
+REGRESSIONS = [
+    "connect", "proxy-connect", "connect-uri", "proto-version", "yes-head", "stderr-data", "stderr-after-eof",
+    "broken-pipe", "transfer", "banner", "multiplex", "forwarding", "dynamic-forward", "sftp-batch", "sftp-cmds",
+    "sftp-glob", "scp", "scp-uri", "agent", "agent-timeout", "reexec", "reconfigure", "login-timeout", "keyscan",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@needs(f"{REGRESS}/Makefile")
+@pytest.mark.parametrize("name", REGRESSIONS)
+async def test_openssh_regression(name: str, tmp_path: Path) -> None:
+    """OpenSSH's own tests (package openssh-tests), whose sshd lets users in by PAM."""
+    (tmp_path / "shadow").write_text(SHADOW)
+    binds = [Bind(path, path, True) for path in ("/etc/pam.d", "/etc/security")]
+    settings = {
+        "SUDO": "", "TEST_SHELL": "sh", "TEST_SSH_SSH": "/usr/bin/ssh", "TEST_SSH_SSHD": SSHD[0],
+        "TEST_SSH_SFTPSERVER": SFTP_SERVER, "TEST_SSH_ECC": "yes", "TEST_SSH_IPV6": "yes",
+        "TEST_SSH_UNSAFE_PERMISSIONS": "1", "LTESTS": name,
+        **dict.fromkeys((".OBJDIR", ".CURDIR", "BUILDDIR", "OBJ"), "/tmp/regress"),
+    }  # fmt: skip
+    async with booted(binds=[*binds, Bind(str(tmp_path / "shadow"), "/etc/shadow", True)], memory="2g") as libos:
+        await libos.fs.mkdir("/run/sshd")
+        await run(libos, "cp", "-a", REGRESS, "/tmp/regress")
+        command = ("make", "-C", "/tmp/regress", *(f"{key}={value}" for key, value in settings.items()), "t-exec")
+        assert "\nok " in await run(libos, *command, time=170)
