@@ -22,6 +22,7 @@ from occlum_async.fs.block.memory import MemoryDevice
 from occlum_async.fs.mlsdisk import FileCounter, MlsDisk
 from occlum_async.fs.mlsdisk import cipher as ciphers
 from occlum_async.fs.mlsdisk.cipher import package_cipher
+from occlum_async.fs.mlsdisk.keys import Keys
 from occlum_async.fs.mlsdisk.layout import SEGMENT
 from occlum_async.io.boundary import Boundary, open_boundary
 from occlum_async.sched.strand import Scheduler
@@ -351,6 +352,35 @@ async def test_without_the_native_module_disks_are_the_same(
     mls = await MlsDisk.open(device, KEY)
     assert await mls.read(500, 300) == data and (await mls.check()).whole
     await mls.close()
+
+
+async def test_no_nonce_comes_twice_whatever_is_crashed_and_cloned(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: set[tuple[bytes, int, int]] = set()
+    take = Keys.take
+
+    def recorded(keys: Keys, count: int) -> tuple[object, int, int]:
+        key, epoch, first = take(keys, count)
+        for counter in range(first, first + count):
+            nonce = (keys._secret, epoch, counter)
+            assert nonce not in given
+            given.add(nonce)
+        return key, epoch, first
+
+    monkeypatch.setattr(Keys, "take", recorded)
+    disk = SimulatedDisk(3000)
+    await (await MlsDisk.create(disk, KEY)).close()
+    images = [disk]
+    for number in range(6):
+        for image in list(images):
+            mls = await MlsDisk.open(image, KEY)
+            for block in range(0, 900, 300):
+                await mls.write(block + number, bytes(300 * BLOCK))
+            await mls.sync()
+            await mls.write(number, EMPTY)
+            if number == 2 and len(images) < 4:
+                images.append(SimulatedDisk(3000, image.content))
+            await (mls.close if number % 2 else mls.abandon)()
+    assert len(given) > 8_000
 
 
 async def test_opening_reads_as_little_of_a_large_disk_as_of_a_small_one() -> None:
