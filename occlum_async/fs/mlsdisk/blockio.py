@@ -25,7 +25,7 @@ HAND_OVER = 24
 REQUEST = 256
 # Buffers that are kept for ciphertext of so many blocks, and how many of each.
 KEPT_SIZES = (256, 1024)
-SPARE = 8
+SPARE = 4
 
 
 class SealedBlocks:
