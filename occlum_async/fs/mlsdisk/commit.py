@@ -235,7 +235,7 @@ class Committer:
         """
         volume, space = self.volume, self.volume.space
         old, volume.replaced_nodes = volume.replaced_nodes, numbers()
-        await space.give_back(old, hold=True)
+        await volume.release(old, hold=True)
         given: dict[int, int] = {}
         while keys := self._changed_pages(given):
             places = await space.take(len(keys), volume.forest.owners(keys), NODES)

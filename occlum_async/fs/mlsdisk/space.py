@@ -209,7 +209,9 @@ class Space:
         # What was given back lately is counted when a segment is chosen the next time.
         self.available[segment] = max(0, self.available[segment] - len(got))
         self.used[segment] = min(SEGMENT, self.used[segment] + len(got))
-        if got:
+        if not got:
+            self._stale.add(region)  # what was counted is not there: count again
+        else:
             self._offset[stream] = got[-1] - base - start + 1
         if len(got) < want:
             self._leave(stream)

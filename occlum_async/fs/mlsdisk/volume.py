@@ -148,7 +148,7 @@ class Volume:
     async def apply(self, addresses: Any, entries: Any) -> None:
         """Let addresses, in ascending order, refer to blocks that were written."""
         view, all_entries = memoryview(addresses), memoryview(entries)
-        step = self.pending.limit // 2
+        step = min(self.step, self.pending.limit // 2)
         for start in range(0, len(addresses), step):
             part = view[start : start + step]
             await self._keep(part, all_entries[start * ENTRY_SIZE : (start + len(part)) * ENTRY_SIZE])
@@ -160,8 +160,8 @@ class Volume:
             await self.merge()
         old, fresh = self.pending.put(addresses, entries, *self.since)
         if not self._replaying:
-            await self.space.give_back(old, hold=True)
-            await self.space.give_back(fresh, hold=False)
+            await self.release(old, hold=True)
+            await self.release(fresh, hold=False)
 
     async def merge(self) -> None:
         """Let the index say what is pending, leaf after leaf."""
@@ -209,8 +209,8 @@ class Volume:
         """Let addresses be holes."""
         old, fresh = self.pending.discard(address, count, *self.since)
         if not self._replaying:
-            await self.space.give_back(old, hold=True)
-            await self.space.give_back(fresh, hold=False)
+            await self.release(old, hold=True)
+            await self.release(fresh, hold=False)
         first, last = address // FANOUT, (address + count - 1) // FANOUT
         leaf = first
         while leaf <= last:
@@ -272,6 +272,13 @@ class Volume:
         if self.log_overflow or len(self.deltas) > self._log_limit:
             self.log_overflow = True
             self.deltas.clear()
+
+    async def release(self, places: array[int], hold: bool) -> None:
+        """Give back any number of places, wherever they are."""
+        for start in range(0, len(places), self.step):
+            part = places[start : start + self.step]
+            await self.spill(min(len(part), self.geometry.regions))
+            await self.space.give_back(part, hold)
 
     # -- nodes --------------------------------------------------------------------------------
 
