@@ -179,8 +179,8 @@ class PageCache:
     async def sync(self, owner: object) -> None:
         """Write back every file of the file system ``owner``. Raises the first failure, when all were tried."""
         failure: SyscallError | None = None
-        wanted = [one.file for one in self.mapped if one.writable] + list(self.dirty_files)
-        for file in wanted:
+        wanted = [(one.file, one.store) for one in self.mapped if one.writable] + list(self.dirty_files.items())
+        for file, _store_kept_alive in wanted:
             if file.owner is owner:
                 try:
                     await file.sync()

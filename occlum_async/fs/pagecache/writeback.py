@@ -60,14 +60,19 @@ class WriteBack:
 
     async def _relieve(self) -> None:
         """Write the files that have been dirty longest, until half of what the background likes is left."""
+        while self.cache.dirty > self.cache.background // 2 and await self._relieve_one():
+            pass
+
+    async def _relieve_one(self) -> bool:
+        """Write one file; False if there is none. Its own function: nothing of a file may outlive the file's store."""
         cache = self.cache
-        while cache.dirty > cache.background // 2:
-            file = next(iter(cache.dirty_files), None) or next(iter(cache.dirty_orphans), None)
-            if file is None:
-                return
-            await self._flush(file, file.store)
-            if file.dirty_extents and file in cache.dirty_files:
-                cache.dirty_files[file] = cache.dirty_files.pop(file)  # written to meanwhile: others first
+        file = next(iter(cache.dirty_files), None) or next(iter(cache.dirty_orphans), None)
+        if file is None:
+            return False
+        await self._flush(file, file.store)
+        if file.dirty_extents and file in cache.dirty_files:
+            cache.dirty_files[file] = cache.dirty_files.pop(file)  # written to meanwhile: others first
+        return True
 
     # -- by and by -----------------------------------------------------------------------------------
 

@@ -168,7 +168,7 @@ class Sefs(FileSystem):
 
     def abandoned(self, tree: SealedTree) -> None:
         """The inode has no name and no user any more: its host file is removed with the next sync."""
-        if not self.closed:
+        if not self.closed and not tree.removed:
             self._abandoned[tree.number] = tree
 
     async def opened(self, tree: SealedTree) -> None:
@@ -184,9 +184,10 @@ class Sefs(FileSystem):
         for other in list(self._open.values())[: max(0, len(self._open) - OPEN_TREES)]:
             if not other.lock.locked:
                 async with other.lock.hold(self.scheduler):
-                    await other.settle()
-                    del self._open[other.number]
-                    await other.close()
+                    if self._open.get(other.number) is other:
+                        await other.settle()
+                        del self._open[other.number]
+                        await other.close()
 
     # -- making it durable ----------------------------------------------------------------------------
 

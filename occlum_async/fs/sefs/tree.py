@@ -66,6 +66,7 @@ class SealedTree:
         self._nodes: dict[int, bytearray] = {}
         self._changed: set[int] = set()
         self.record = b""
+        self.removed = False
         self.lock = Mutex()
 
     # -- the host's file ----------------------------------------------------------------------
@@ -96,6 +97,7 @@ class SealedTree:
 
     async def remove(self) -> None:
         """Close the host's file and remove it."""
+        self.removed = True
         self._journal.finish()
         await self.close()
         self._boundary.call("unlink", os.unlink, self._path)

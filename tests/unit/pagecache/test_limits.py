@@ -121,3 +121,34 @@ async def test_only_what_is_mapped_has_a_descriptor(made: Made, monkeypatch: pyt
         assert await file.read(file.size, 0) == store.bytes(file.size)
     assert made.cache.memfds.used == 0
     await files[2][0].prepare_mapping(0, PAGE, True)
+
+
+async def test_an_orphan_that_is_written_to_while_it_goes(made: Made) -> None:
+    file, store = made.file()
+    file.keep(False)
+    store.gate = asyncio.Event()
+    await file.write(b"x" * (made.cache.background + 1) * PAGE, 0)
+    while not store.writes:
+        await asyncio.sleep(0)
+    await file.write(b"y", 0)
+    gate = store.gate
+    del file, store
+    gate.set()
+    while made.cache.writeback.running:
+        await asyncio.sleep(0)
+    assert made.cache.dirty == 0 and made.cache.pages == 0
+
+
+async def test_a_file_that_goes_while_others_are_synced(made: Made) -> None:
+    first, first_store = made.file()
+    second, second_store = made.file()
+    await first.write(b"1", 0)
+    await second.write(b"2", 0)
+    first_store.gate = asyncio.Event()
+    syncing = asyncio.ensure_future(made.cache.sync(made))
+    while not first_store.writes:
+        await asyncio.sleep(0)
+    second.keep(False)
+    del second, second_store
+    first_store.gate.set()
+    await syncing

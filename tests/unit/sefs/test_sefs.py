@@ -218,3 +218,22 @@ async def test_refusals(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DiskError):
         async with mounted(tmp_path / "other"):
             pass
+
+
+async def test_many_files_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("occlum_async.fs.sefs.filesystem.OPEN_TREES", 3)
+    async with mounted(folder) as fs:
+
+        async def churn(worker: int) -> None:
+            for number in range(8):
+                name = b"%d" % (worker * 100 + number)
+                file = await make(fs.root, name, name * 3000)
+                await file.sync(False)
+                assert await file.read(3, 0) == (name * 3)[:3]
+                if number % 2:
+                    await fs.root.unlink(name, file)
+
+        await asyncio.gather(*(churn(worker) for worker in range(8)), fs.sync())
+    async with mounted(folder) as fs:
+        assert len(await fs.root.readdir(0)) == 32
+    assert len(list(folder.iterdir())) == 34
