@@ -139,7 +139,9 @@ def test_a_cancelled_spawn_leaves_no_process(run: Run) -> None:
                     task.result().kill()
                     await task.result().wait()
             assert await (await libos.spawn("true")).wait() == 0
-            assert libos.stats()["processes"] == 1
+            async with asyncio.timeout(10):  # the host takes a moment to end them
+                while libos.stats()["processes"] > 1:
+                    await asyncio.sleep(0.01)
             assert libos.stats()["oopses"] == 0
 
     run(main())
