@@ -287,7 +287,8 @@ class Volume:
         # The way to each changed node stays as well. Where all ways together are short, they are all that has to.
         slots = self.cache.slots
         limit = max(slots // DIRTY_SHARE, slots - self.geometry.upper_nodes - slots // SPARE_SHARE)
-        for kind in (INDEX, SPACE):
+        # Writing nodes changes those above them, which on a large disk are many as well.
+        for kind in (INDEX, INDEX + 1, SPACE, SPACE + 1):
             if self.cache.dirty_count + coming + 16 <= limit:
                 return
             await self.write_kind(kind)
