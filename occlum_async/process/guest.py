@@ -39,6 +39,7 @@ _OP_COPY, _OPERATION_SIZE, _WINDOW_COPY_MAX = shared.OP_COPY, shared.OPERATION.s
 KICK_SIGNAL = signal.SIGUSR1
 THREAD_CHECK = 32  # after so many new threads the host is asked how many there are
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
+_allocate = ffi.new_allocator(should_clear_after_alloc=False)  # for what is filled at once
 _SYS_MMAP, _SYS_MUNMAP = 9, 11
 _CLONE_VM, _CLONE_THREAD, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100, 0x10000, 0x200000, 0x1000000
 
@@ -118,11 +119,12 @@ class HostProcess:
             return b""
         if self.dead or address >> 63:
             raise SyscallError(errno.EFAULT)
-        data = bytearray(size)
-        got = lib.guest_read(self.pid, ffi.from_buffer(data), address, size)
+        data = _allocate("char[]", size)
+        got = lib.guest_read(self.pid, data, address, size)
         if got < 0:
             raise SyscallError(errno.EFAULT)
-        return bytes(data) if got == size else bytes(data[:got])
+        copied: bytes = ffi.buffer(data, got)[:]
+        return copied
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Copy ``data`` out; EFAULT."""
