@@ -92,6 +92,8 @@ class SharedMemory:
         for host in hosts:
             if host.host_pid:
                 held |= hoststat.files_held(host.host_pid)
+            elif not host.dead:
+                return  # a child on its way holds what its parent held, who may be gone by now
         for pages in [pages for pages in mapped if _key(pages.fd) not in held]:
             mapped.discard(pages)
             pages.unmapped()

@@ -459,13 +459,16 @@ class CachedFile:
         if self.mapped is None:
             self.mapped = GuestMapping(self, self._promoted())
             self.cache.mapped.add(self.mapped)
-        self.mapped.held = True
+        mapping = self.mapped
+        mapping.adding += 1
         try:
-            await self.mapped.add(offset // PAGE, pages_of(offset + length), writable)
-        except BaseException:
-            if self.mapped not in self.cache.quota.mapped:
-                self.mapped.unmapped()
-            raise
+            await mapping.add(offset // PAGE, pages_of(offset + length), writable)
+            mapping.held = True
+            self.cache.quota.mapped.add(mapping)
+        finally:
+            mapping.adding -= 1
+            if not mapping.held:
+                mapping.unmapped()
         self.cache.settle(self)
         self.cache.writeback.wake_later()
 
@@ -473,9 +476,7 @@ class CachedFile:
         """See ``Inode.mapping``; ``prepare_mapping`` came before."""
         assert self.mapped is not None, "a file is mapped that was not prepared for it"
         assert isinstance(self.memory, Memory)
-        answer = self.memory.share(writable)
-        self.cache.quota.mapped.add(self.mapped)
-        return answer
+        return self.memory.share(writable)
 
     async def soiled_unseen(self, index: int, pages: int) -> None:
         """A guest has changed ``pages`` of an extent: they are dirty, if there is room; else ``sync`` will tell."""

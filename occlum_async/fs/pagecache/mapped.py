@@ -40,6 +40,7 @@ class GuestMapping:
         self.fd = memory.fd
         self.charged = 0
         self.held = False
+        self.adding = 0  # ranges that are being made ready: it does not end meanwhile
         self.ranges: list[tuple[int, int, bool]] = []  # first page, the page after the last, mapped to be written
         self._hashes: dict[int, int] = {}  # of the pages that are not zeros
 
@@ -110,7 +111,7 @@ class GuestMapping:
 
     async def _end(self) -> None:
         await self.file.cache.flush(self.file)
-        if not self.held:
+        if not self.held and not self.adding:
             self.release()
 
     def release(self) -> None:

@@ -371,5 +371,3 @@ class SefsInode(CachedInode, PageStore):
 
     async def listxattr(self) -> list[bytes]:
         return list(self.xattrs)
-
-

@@ -192,3 +192,25 @@ async def test_what_was_not_read_yet_is_no_hole(made: Made) -> None:
     await file.write(b"tail", 9 * PAGE)  # in memory, zeros lie before it
     async with mapped(file, 0, 10 * PAGE) as memory:
         assert memory[: 9 * PAGE] == DATA[: 9 * PAGE]
+
+
+async def test_mapped_again_while_it_is_found_that_nobody_holds_it(made: Made) -> None:
+    file, store = made.file(DATA)
+    async with mapped(file, 0, PAGE) as memory:
+        memory[0:1] = b"!"
+    mapping = file.mapped
+    assert mapping is not None
+    store.gate = asyncio.Event()
+    again = asyncio.ensure_future(file.prepare_mapping(SIZE, SIZE, True))
+    await asyncio.sleep(0)
+    mapping.unmapped()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not again.done()
+    store.gate.set()
+    await again
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert file.mapped is mapping and mapping.held
+    file.share(True)
+    await end(file)
