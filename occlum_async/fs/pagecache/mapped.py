@@ -122,6 +122,7 @@ class GuestMapping:
         if file.mapped is self:
             file.mapped = None
             file.cache.mapped.discard(self)
+            file.cache.quota.mapped.discard(self)
             file.demote()
             file.cache.settle(file)
 
