@@ -17,7 +17,6 @@ from ..abi.errors import SyscallError
 from ..errors import ConfigError, DiskError, DiskInUse, LibOSError
 from ..fs.inode import FileSystem
 from ..fs.mount import MountNamespace
-from ..fs.pagecache import DEFAULT_LIMIT, PageCache
 from ..process.kernel import Kernel
 from ..sched.mutex import Mutex
 from .mounts import DiskMount, Ext2Mount, SefsMount
@@ -25,6 +24,7 @@ from .mounts import DiskMount, Ext2Mount, SefsMount
 if TYPE_CHECKING:
     from ..fs.block.device import BlockDevice
     from ..fs.mlsdisk.counter import TrustedCounter
+    from ..fs.pagecache import PageCache
     from ..io.boundary import Boundary
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,9 @@ class Disks:
         """A page cache of ``size`` bytes; without a size the one that all such disks share."""
         if size is None and self._shared_cache is not None:
             return self._shared_cache
+        # What only a LibOS with disks needs is loaded only there, as the disks themselves: ``run`` starts the sooner.
+        from ..fs.pagecache import DEFAULT_LIMIT, PageCache
+
         kernel = self._kernel
         cache = PageCache(kernel.scheduler, size or DEFAULT_LIMIT, kernel.file_memory)
         cache.collect = lambda: kernel.shared_memory.collect(kernel.supervisor.hosts, True)
