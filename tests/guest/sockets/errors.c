@@ -16,7 +16,8 @@ static void take(int fd, int flags) {
     char text[64] = "", control[256];
     struct sockaddr_storage from = {0};
     struct iovec part = {text, sizeof text};
-    struct msghdr message = {&from, sizeof from, &part, 1, control, sizeof control, 0};
+    struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &part, .msg_iovlen = 1,
+                             .msg_control = control, .msg_controllen = sizeof control};
     errno = 0;
     long count = recvmsg(fd, &message, flags | MSG_DONTWAIT);
     if (count < 0) {

@@ -16,7 +16,8 @@ static void receive(void) {
     char text[64], control[256];
     struct sockaddr_storage from;
     struct iovec part = {text, sizeof text};
-    struct msghdr message = {&from, sizeof from, &part, 1, control, sizeof control, 0};
+    struct msghdr message = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &part, .msg_iovlen = 1,
+                             .msg_control = control, .msg_controllen = sizeof control};
     long count = recvmsg(receiver, &message, MSG_DONTWAIT);
     if (count < 0) {
         puts("nothing came");
@@ -54,7 +55,8 @@ static void set(int fd, int level, int option, int value) {
 static void send_with(int level, int type, const void *data, size_t length) {
     char control[64] = {0};
     struct iovec part = {"hello", 5};
-    struct msghdr message = {&name, size, &part, 1, control, CMSG_SPACE(length), 0};
+    struct msghdr message = {.msg_name = &name, .msg_namelen = size, .msg_iov = &part, .msg_iovlen = 1,
+                             .msg_control = control, .msg_controllen = CMSG_SPACE(length)};
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     head->cmsg_len = CMSG_LEN(length), head->cmsg_level = level, head->cmsg_type = type;
     memcpy(CMSG_DATA(head), data, length);
