@@ -14,7 +14,7 @@ int main(void) {
     }
     while (!caught) {}
     puts("the loop ended");
-    waitpid(child, NULL, 0);
+    while (waitpid(child, NULL, 0) == -1 && errno == EINTR) {} // until its last signal has come
     child = MUST(fork());
     if (child == 0) {
         for (;;) {}
