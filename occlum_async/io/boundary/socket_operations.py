@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STALL = 0.1  # seconds
+
 # The host has ended a repeating operation without anything being wrong: its buffers or its queue were full.
 PASSING = frozenset((0, errno.ENOBUFS, errno.EINTR, errno.EAGAIN))
 
@@ -107,13 +109,19 @@ class Accepting(Repeating):
 
 
 class Receiving(Repeating):
-    """recv(2), again and again, into provided buffers."""
+    """recv(2), again and again, into provided buffers.
 
-    __slots__ = ("broken",)
+    A host that said that there is more, and then brings nothing, has lost its way at an urgent mark (Linux 6.18: a
+    receive that finds itself there while its task has other work says EAGAIN, and nothing wakes it again). So what is
+    announced and does not come within ``STALL`` seconds is asked for anew.
+    """
+
+    __slots__ = ("announced", "broken", "results", "watched")
 
     def start(self) -> None:
         lib = self.ring.lib
-        self.broken = False
+        self.broken = self.announced = self.watched = False
+        self.results = 0
         self.ring.push("recv", self, lib.IORING_OP_RECV, self.fd, priority=lib.IORING_RECV_MULTISHOT, select=True)
 
     def completed(self, result: int, flags: int) -> None:
@@ -125,13 +133,34 @@ class Receiving(Repeating):
             else:
                 contained("receive", self.tell, data, 0)
         if not self.done:
+            self.results += 1
+            self.announced = bool(flags & self.network.more_waits)
+            if self.announced and not self.watched:
+                self._watch()
             return
         if self.broken:
             self.finish(b"", errno.EIO)
+        elif result == -errno.ECANCELED and not self.cancelled:
+            self.start()
         elif result == 0:
             self.finish(b"", 0)
         else:
             self.ended(self.network.error("recv", result), b"")
+
+
+    def _watch(self) -> None:
+        self.watched = True
+        self.ring.loop.call_later(STALL, self._look_again, self.number, self.results)
+
+    def _look_again(self, number: int, results: int) -> None:
+        if self.done or self.cancelled or number != self.number:
+            return
+        if not self.announced:
+            self.watched = False
+        elif results == self.results:
+            self.ring.queue_cancel(self)
+        else:
+            self._watch()
 
 
 class ReceivingDatagrams(Repeating):

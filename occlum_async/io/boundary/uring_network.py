@@ -47,6 +47,7 @@ class UringNetwork(HostNetwork):
             ring.provide(boundary.options.buffers, BUFFER_SIZE)
         self._lib, self._ffi = lib, _ = rings[0].lib, rings[0].ffi
         self.selected, self.notification = lib.IORING_CQE_F_BUFFER, lib.IORING_CQE_F_NOTIF
+        self.more_waits = lib.IORING_CQE_F_SOCK_NONEMPTY
         self._shift = lib.IORING_CQE_BUFFER_SHIFT
         # One header serves all repeated receives of datagrams: the host only reads the sizes in it.
         self.datagram_head = self._ffi.new(
