@@ -34,10 +34,3 @@ async def apart(scheduler: Scheduler, work: Coroutine[Any, Any, T]) -> T:
     if failure is not None:
         raise failure
     return result  # type: ignore[return-value]
-
-
-async def give_way(scheduler: Scheduler) -> None:
-    """Let whoever else may run do so first: long work takes many short turns."""
-    strand = scheduler.current()
-    scheduler.loop.call_soon(strand.resume, strand.ticket)
-    await strand.park(interruptible=False)

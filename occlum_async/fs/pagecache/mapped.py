@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
-from ...sched.apart import give_way
 from ..memory import Memory, pages_of
 from .extent import PAGES, Extent, span
 from .store import PAGE, Data
@@ -171,7 +170,7 @@ class GuestMapping:
                     for page in range(first, end):
                         if page == first or page % PAGES == 0:
                             await self._compare(page, min(end, (page // PAGES + 1) * PAGES))
-                            await give_way(self.file.cache.scheduler)
+                            await self.file.cache.scheduler.give_way()
 
     def _written(self, first: int, end: int) -> Iterator[tuple[int, int]]:
         """The runs of pages between ``first`` and ``end`` that guests may have written: what the memfd has there."""
