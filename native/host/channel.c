@@ -173,12 +173,16 @@ void poller_wake(struct poller *poller)
 	__atomic_store_n(&poller->page->sleeping, 0, __ATOMIC_RELAXED);
 }
 
-/* Send a completion; its operations are in the slot already. */
+/* Send a completion; its operations are in the slot already. Without a poller the LibOS has ended: nobody waits. */
 void poller_complete(struct poller *poller, u32 handle, i64 result, u32 operations, u32 flags)
 {
-	struct watched *w = &poller->watched[handle];
-	struct oa_slot *slot = w->slot;
+	struct watched *w;
+	struct oa_slot *slot;
 
+	if (!poller)
+		return;
+	w = &poller->watched[handle];
+	slot = w->slot;
 	slot->result = result;
 	slot->operations = operations;
 	slot->cq_flags = flags;
