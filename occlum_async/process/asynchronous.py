@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,13 +13,10 @@ from ..fs.credentials import Credentials
 from ..fs.fdtable import NR_OPEN, FdTable
 from ..io.file import File
 from ..io.uring.registered import FileTable
+from .failure import failed
 from .guestmemory import Memory
 from .marshal import Call
-from .sending import send_to_thread
-from .siginfo import SigInfo
 from .thread import Thread
-
-log = logging.getLogger(__name__)
 
 FIXED = NR_OPEN  # the registered file of index i is descriptor FIXED + i to the handlers
 
@@ -139,13 +135,5 @@ async def outcome(thread: Thread, name: str, work: Awaitable[int | None]) -> int
 
 
 def failure(thread: Thread, name: str, error: Exception) -> int:
-    """What a call that ended with ``error`` answers; an error of the kernel's own is an oops."""
-    if isinstance(error, SyscallError):
-        if error.signal:
-            send_to_thread(thread, SigInfo.kernel(error.signal))
-        return -error.errno
-    if isinstance(error, Interrupted):
-        return -errno.ECANCELED
-    thread.kernel.stats.oopses += 1
-    log.error("oops in %s of %r", name, thread, exc_info=error)
-    return -errno.EIO
+    """What a request that ended with ``error`` answers: ``Interrupted`` is its cancellation."""
+    return -errno.ECANCELED if isinstance(error, Interrupted) else failed(thread, name, error)

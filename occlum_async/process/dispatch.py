@@ -13,9 +13,9 @@ from ..abi import signals as abi
 from ..abi.errors import Interrupted, SyscallError
 from ..abi.numbers import name_of
 from ..abi.signals import Restart
+from .failure import failed
 from .guest import FRAMES, GuestGone, GuestThread
 from .marshal import FIRST_ARGUMENT, Call, Entry
-from .sending import send_to_thread
 from .siginfo import SigInfo
 from .signals import Handler, Stop, restart_result
 
@@ -107,17 +107,11 @@ async def _serve(thread: Thread, calls: dict[int, Call]) -> None:
 
 def _failure(thread: Thread, call: Call, error: Exception | NewProgram) -> tuple[int, Restart | None]:
     """The result of a call that ended with ``error``, and its restart policy if a signal cut it short."""
-    if isinstance(error, SyscallError):
-        if error.signal:
-            send_to_thread(thread, SigInfo.kernel(error.signal))
-        return -error.errno, None
     if isinstance(error, Interrupted):
         return -errno.EINTR, call.restart
     if isinstance(error, NewProgram):
         return 0, None
-    thread.kernel.stats.oopses += 1
-    log.error("oops in %s of %r", call.name, thread, exc_info=error)
-    return -errno.EIO, None
+    return failed(thread, call.name, error), None
 
 
 def _internal(thread: Thread, guest: GuestThread, entry: Entry) -> tuple[int, Restart | None]:

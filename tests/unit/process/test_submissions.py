@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from occlum_async._native._host import lib
+
 from occlum_async.process.submissions import Submissions
 from occlum_async.sched.strand import Scheduler
 
