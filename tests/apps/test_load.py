@@ -12,6 +12,8 @@ from occlum_async.libos import Bind
 from tests.apps.servers import booted, free_port, native, needs, reachable, run, running, server
 
 MEBIBYTE = 1 << 20
+# Parallel flows that overlap: where one ends before another begins, iperf 2.1.8's server frees the sums that both use.
+TOGETHER = ("-b", "200m")
 pytestmark = pytest.mark.timeout(180)
 
 
@@ -36,9 +38,12 @@ def transferred(report: str) -> int:
 @needs("iperf")
 @pytest.mark.parametrize(
     ("megabytes", "flows", "load"),
-    [(32, 1, ()), (8, 4, ("-P", "4")), (2, 1, ("-l", "1K")), (16, 2, ("--full-duplex",)), (16, 1, ("--reverse",))],
+    [
+        (32, 1, ()), (8, 4, ("-P", "4", *TOGETHER)), (2, 1, ("-l", "1K")), (16, 2, ("--full-duplex",)),
+        (16, 1, ("--reverse",)),
+    ],
     ids=["one", "parallel", "small", "both-ways", "reverse"],
-)
+)  # fmt: skip
 async def test_iperf(megabytes: int, flows: int, load: tuple[str, ...], mode: dict[str, Any]) -> None:
     """From the host in, from inside to the host, and between two programs inside."""
     async with booted(network="host", **mode) as libos:
