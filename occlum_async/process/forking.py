@@ -24,7 +24,7 @@ from .cloning import (
     CLONE_VFORK,
     CLONE_VM,
 )  # fmt: skip
-from .guest import GuestThread, HostProcess
+from .guest import GuestThread, HostProcess, guest_of
 from .pidfd import PidFd
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ async def clone(
     pidfd: UserPointer,
 ) -> int:  # fmt: skip
     """Make a thread or a process; its tid. EINVAL, EAGAIN as clone(2)."""
-    parent = thread.guest
-    if not isinstance(parent, GuestThread):
-        raise SyscallError(errno.ENOSYS)
+    parent = guest_of(thread, errno.ENOSYS)
     child = cloning.clone(thread, flags, exit_signal)
     tid = child.tid
     try:

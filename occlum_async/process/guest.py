@@ -150,9 +150,7 @@ class HostProcess:
         """munmap(2) by ``thread``."""
         guest = thread.guest
         assert isinstance(guest, GuestThread), "only guests have memory to unmap"
-        guest.operation(shared.OP_CALL, _SYS_MUNMAP, address, length)
-        if result := await guest.operate():
-            raise SyscallError(-result)
+        await guest.host_call(_SYS_MUNMAP, address, length)
 
     def memory_map(self) -> list[hoststat.Mapping]:
         """The guest's mappings with the names that it knows them by, for /proc/PID/maps."""
@@ -237,6 +235,20 @@ class HostProcess:
         if self.channel.users == 0:
             self.channel.close()
         self.supervisor.forget(self)
+
+
+def guest_of(thread: Thread, refusal: int) -> GuestThread:
+    """The host side of ``thread``; the error ``refusal`` for a Python program, which has no memory of its own."""
+    if not isinstance(thread.guest, GuestThread):
+        raise SyscallError(refusal)
+    return thread.guest
+
+
+def _checked(result: int) -> int:
+    """A host call's result; its error as ``SyscallError``."""
+    if -4096 < result < 0:
+        raise SyscallError(-result)
+    return result
 
 
 class GuestThread:
@@ -404,6 +416,11 @@ class GuestThread:
             raise SyscallError(errno.EPROTO)
         return (entry[3] ^ 1 << 63) - (1 << 63)
 
+    async def host_call(self, number: int, *arguments: int) -> int:
+        """Have the guest make a host call that concerns its own memory alone; the result, or the host's error."""
+        self.operation(shared.OP_CALL, number, *arguments)
+        return _checked(await self.operate())
+
     async def map_descriptor(
         self, address: int, length: int, protection: int, flags: int, fd: int, offset: int, close: bool
     ) -> int:
@@ -420,9 +437,7 @@ class GuestThread:
         finally:
             if close:
                 os.close(fd)
-        if -4096 < result < 0:
-            raise SyscallError(-result)
-        return result
+        return _checked(result)
 
     def expect_taken(self) -> None:
         """The guest has had its orders to take descriptors: one that left them lying is killed."""

@@ -15,7 +15,7 @@ from ..io.eventfd import EventFd
 from ..io.file import POLLERR, POLLHUP, File
 from ..io.uring.submission import BATCH, breathe
 from ..process.asynchronous import RemoteUser, make, outcome
-from ..process.guest import GuestThread
+from ..process.guest import guest_of
 from ..process.guestmemory import GuestBuffer
 from ..process.marshal import IOV_MAX, IOVEC, vector_parts
 from ..process.thread import Thread
@@ -38,13 +38,6 @@ NOWHERE = (1 << 64) - 1  # an offset of -1
 CALLS = {PREAD: 327, PREADV: 327, PWRITE: 328, PWRITEV: 328, FSYNC: 74, FDSYNC: 75}
 
 
-def _guest(thread: Thread) -> GuestThread:
-    """The host side of ``thread``; ENOSYS for those who have no memory to share."""
-    if not isinstance(thread.guest, GuestThread):
-        raise SyscallError(errno.ENOSYS)
-    return thread.guest
-
-
 def _context(thread: Thread, address: int) -> AioContext:
     context = thread.process.aio_contexts.get(address)
     if context is None:
@@ -54,7 +47,7 @@ def _context(thread: Thread, address: int) -> AioContext:
 
 @syscall(206)
 async def io_setup(thread: Thread, count: UInt, target: Annotated[UserPointer, StructInOut(8)]) -> None:
-    guest = _guest(thread)
+    guest = guest_of(thread, errno.ENOSYS)
     contexts = thread.process.aio_contexts
     if target.unpack(POINTER)[0] or not count:
         raise SyscallError(errno.EINVAL)
@@ -75,7 +68,7 @@ async def io_destroy(thread: Thread, address: Address) -> None:
     context = _context(thread, address)
     del thread.process.aio_contexts[address]
     context.close()
-    guest = _guest(thread)
+    guest = guest_of(thread, errno.ENOSYS)
     await guest.host.unmap(thread, address, context.size)
 
 
@@ -87,7 +80,7 @@ async def io_submit(thread: Thread, address: Address, count: Long, requests: Poi
     context = _context(thread, address)
     if count < 0:
         raise SyscallError(errno.EINVAL)
-    user = RemoteUser(_guest(thread).host)
+    user = RemoteUser(guest_of(thread, errno.ENOSYS).host)
     submitted = 0
     while submitted < count:
         try:

@@ -14,7 +14,7 @@ from ..fs.dentry import Location
 from ..fs.regular import PlacedFile
 from ..process import cloning, execute, forking
 from ..process.dispatch import NewProgram, ThreadExit
-from ..process.guest import GuestThread
+from ..process.guest import guest_of
 from ..process.guestmemory import read_strings
 from ..process.loading import MAX_ARGUMENTS
 from ..process.thread import Thread
@@ -55,10 +55,7 @@ async def vfork(thread: Thread) -> int:
 def _null(thread: Thread) -> UserPointer:
     from ..process.guestmemory import GuestPointer
 
-    guest = thread.guest
-    if not isinstance(guest, GuestThread):
-        raise SyscallError(errno.ENOSYS)
-    return GuestPointer(guest, 0)
+    return GuestPointer(guest_of(thread, errno.ENOSYS), 0)
 
 
 @syscall(435)
@@ -112,9 +109,7 @@ async def execveat(thread: Thread, dirfd: Fd, path: Path, argv: Pointer, envp: P
 
 
 async def _execute(thread: Thread, location: Location, name: bytes, argv: UserPointer, envp: UserPointer) -> None:
-    guest = thread.guest
-    if not isinstance(guest, GuestThread):
-        raise SyscallError(errno.ENOSYS)
+    guest = guest_of(thread, errno.ENOSYS)
     arguments = read_strings(guest, argv.address, MAX_ARGUMENTS)
     environment = read_strings(guest, envp.address, MAX_ARGUMENTS)
     await execute.execute(thread, thread.kernel.supervisor, location, name, arguments, environment)

@@ -13,7 +13,7 @@ from ..fs.regular import PathFile, PlacedFile
 from ..io.file import File
 from ..io.memdev import ZeroFile
 from ..process import hoststat
-from ..process.guest import GuestThread
+from ..process.guest import GuestThread, guest_of
 from ..process.hoststat import Mapping
 from ..process.thread import Thread
 from .table import syscall
@@ -42,7 +42,7 @@ async def mmap(
     if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and _touches_shim(address, length):
         raise SyscallError(errno.ENOMEM)
     shared = kind != MAP_PRIVATE
-    guest = _guest(thread)
+    guest = guest_of(thread, errno.ENODEV)
     file = None if flags & MAP_ANONYMOUS else thread.files.get(fd)
     if kind == MAP_SHARED_VALIDATE and (file is None or flags & ~_VALID):
         raise SyscallError(errno.EINVAL if file is None else errno.EOPNOTSUPP)
@@ -73,13 +73,6 @@ def _check_rights(file: File, shared: bool, protection: int) -> None:
         raise SyscallError(errno.EPERM)
 
 
-def _guest(thread: Thread) -> GuestThread:
-    """The host's side of the thread; ENODEV for a Python program, which has no memory of its own."""
-    if not isinstance(thread.guest, GuestThread):
-        raise SyscallError(errno.ENODEV)
-    return thread.guest
-
-
 def _files_mapped(guest: GuestThread, start: int, end: int) -> list[tuple[Mapping, Inode]]:
     """What of the guest's memory between two addresses are files, and which."""
     host = guest.host
@@ -91,15 +84,6 @@ def _files_mapped(guest: GuestThread, start: int, end: int) -> list[tuple[Mappin
     return found
 
 
-async def _on_host(guest: GuestThread, number: int, *arguments: int) -> int:
-    """Have the guest make a host call that concerns its own memory alone; the result, or the host's error."""
-    guest.operation(abi.OP_CALL, number, *arguments)
-    result = await guest.operate()
-    if -4096 < result < 0:
-        raise SyscallError(-result)
-    return result
-
-
 def _touches_shim(address: int, length: int) -> bool:
     return address < abi.SHIM_END and address + length > abi.SHIM_BASE
 
@@ -107,7 +91,7 @@ def _touches_shim(address: int, length: int) -> bool:
 @syscall(25)
 async def mremap(thread: Thread, old: Address, old_size: Size, new_size: Size, flags: UInt, new: Address) -> int:
     # The shim does this by itself unless a disk's file may be mapped: what that grows into must be read before.
-    guest = _guest(thread)
+    guest = guest_of(thread, errno.ENODEV)
     if _touches_shim(old, old_size):
         raise SyscallError(errno.ENOMEM)
     if flags & MREMAP_FIXED and _touches_shim(new, new_size):
@@ -117,15 +101,15 @@ async def mremap(thread: Thread, old: Address, old_size: Size, new_size: Size, f
             offset = mapping.offset + old - mapping.start
             if (wait := inode.before_mapping(offset, new_size, mapping.perms[1:4:2] == "ws")) is not None:
                 await wait
-    return await _on_host(guest, SYS_MREMAP, old, old_size, new_size, flags, new)
+    return await guest.host_call(SYS_MREMAP, old, old_size, new_size, flags, new)
 
 
 @syscall(26)
 async def msync(thread: Thread, address: Address, length: Size, flags: Int) -> None:
-    guest = _guest(thread)
+    guest = guest_of(thread, errno.ENODEV)
     if _touches_shim(address, length):
         raise SyscallError(errno.ENOMEM)
-    await _on_host(guest, SYS_MSYNC, address, length, flags)
+    await guest.host_call(SYS_MSYNC, address, length, flags)
     if flags & MS_SYNC:
         for mapping, inode in _files_mapped(guest, address, address + length):
             if mapping.perms.endswith("s"):

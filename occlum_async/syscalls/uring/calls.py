@@ -16,7 +16,7 @@ from ...io.uring.request import Request, Work
 from ...io.uring.ring import Uring
 from ...io.uring.submission import Prepare, breathe, submit
 from ...process.asynchronous import RemoteUser, answer
-from ...process.guest import GuestThread
+from ...process.guest import GuestThread, guest_of
 from ...process.thread import Thread
 from ..epoll import signal_mask
 from ..events import timespec
@@ -39,8 +39,7 @@ _PLAIN_TRANSFERS = (Op.READ, Op.READV, Op.READ_FIXED, Op.WRITE, Op.WRITEV, Op.WR
 
 @syscall(425)
 def io_uring_setup(thread: Thread, entries: UInt, params: Annotated[UserPointer, StructInOut(abi.PARAMS.size)]) -> int:
-    if not isinstance(thread.guest, GuestThread):
-        raise SyscallError(errno.ENOSYS)  # rings are for those who have memory to share
+    guest_of(thread, errno.ENOSYS)
     raw = params.read(abi.PARAMS.size)
     _, cq_entries, flags, cpu, idle, _, wq_fd, _, _ = abi.PARAMS.unpack(raw)
     if any(raw[28:40]) or flags & ~abi.SETUP_KNOWN:
