@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...abi.errors import SyscallError
-from ...abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat
+from ...abi.stat import S_IFDIR, S_IFLNK, S_IFREG, Stat
 from ...sched.apart import apart
 from ..credentials import Credentials
-from ..inode import DirEntry, Inode
+from ..inode import Attributes, DirEntry, Inode
 from ..memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, PAGE, pages_of
 from ..pagecache import CachedInode, Data, PageStore
 from ..ramfs import XATTR_CREATE, XATTR_REPLACE
@@ -174,27 +174,12 @@ class SefsInode(CachedInode, PageStore):
             PAGE, pages_of(self.size) * 8, self.atime, self.mtime, self.ctime, self.btime,
         )  # fmt: skip
 
-    async def setattr(
-        self,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        size: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-        ctime: int | None = None,
-    ) -> None:
+    async def change(self, wanted: Attributes) -> None:
         self._check_writable()
-        if size is not None:
-            await self.cached().truncate(size)
+        if wanted.size is not None:
+            await self.cached().truncate(wanted.size)
             self.changed()
-        if mode is not None:
-            self.mode = self.mode & S_IFMT | mode & 0o7777
-        self.uid = self.uid if uid is None else uid
-        self.gid = self.gid if gid is None else gid
-        self.atime = self.atime if atime is None else atime
-        self.mtime = self.mtime if mtime is None else mtime
-        self.ctime = time.time_ns() if ctime is None else ctime
+        wanted.enter(self)
         self.fs.changed(self)
 
     def accessed(self) -> None:

@@ -18,7 +18,10 @@ from occlum_async.abi.stat import S_IFREG
 from occlum_async.errors import DiskError
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.inode import Inode
+from occlum_async.fs.mount import anonymous_device
+from occlum_async.fs.overlay.filesystem import OverlayFs
 from occlum_async.fs.pagecache import MIN_LIMIT, PAGE, PageCache
+from occlum_async.fs.ramfs import RamFs
 from occlum_async.fs.sefs import Sefs
 from occlum_async.io.boundary import open_boundary
 from occlum_async.sched.strand import Scheduler
@@ -79,6 +82,15 @@ async def test_everything_is_there_again(folder: Path) -> None:
         assert await sparse.read(10, 100_000 * PAGE) == b"end" and await sparse.read(PAGE, 5 * PAGE) == bytes(PAGE)
         with pytest.raises(SyscallError):
             await fs.root.create(b"x", S_IFREG, ROOT)
+
+
+async def test_as_the_upper_layer_of_an_overlay(folder: Path) -> None:
+    async with mounted(folder) as fs:
+        overlay = OverlayFs(anonymous_device(), fs.scheduler, [RamFs()], fs)
+        file = await make(overlay.root, b"file", b"content")
+        await file.setattr(mode=0o600, size=4)
+        upper = await fs.root.lookup(b"file")
+        assert (file.mode & 0o7777, file.size) == (upper.mode & 0o7777, upper.size) == (0o600, 4)
 
 
 async def test_names_change(folder: Path) -> None:
