@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...abi.errors import SyscallError
 from ...abi.stat import Stat
 from ..inode import Attributes
+from ..memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE
 from ..pagecache import PAGE, CachedInode, Data, PageStore
 from .blockmap import Words
 from .buffers import Buffer
@@ -22,7 +23,6 @@ from .inode import Ext2Inode
 if TYPE_CHECKING:
     from .filesystem import Ext2
 
-FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE = 1, 2
 ZEROS = bytes(1 << 18)
 GROWING = 32  # blocks that a file is written with at first if it is one that grows
 

@@ -11,6 +11,7 @@ Three rules:
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from ...sched.mutex import Mutex
 from ...sched.waitqueue import WaitQueue
 from ..memory import Memory, pages_of
 from ..pages import MAX_FILE_SIZE
-from .extent import PAGES, SIZE, Extent, first_run, runs, span
+from .extent import ALL, PAGES, SIZE, Extent, first_run, runs, span
 from .heap import HeapPages
 from .mapped import GuestMapping
 from .store import PAGE, Data, PageStore
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 FIRST_WINDOW = 32  # pages that the first look into a file reads
 SECTOR = 512  # what O_DIRECT must be aligned to
-POSIX_FADV_NORMAL, POSIX_FADV_RANDOM, POSIX_FADV_SEQUENTIAL = 0, 1, 2
-POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED, POSIX_FADV_NOREUSE = 3, 4, 5
 
 
 class CachedFile:
@@ -391,7 +390,7 @@ class CachedFile:
         if not gone:
             return
         base = extent.index * SIZE
-        for first, count in runs(((1 << PAGES) - 1) & ~extent.present):
+        for first, count in runs(ALL & ~extent.present):
             if gone & span(first, first + count - 1):
                 start, end = base + first * PAGE, min(base + (first + count) * PAGE, self.size)
                 if start < end:
@@ -417,14 +416,14 @@ class CachedFile:
 
     async def advise(self, advice: int, offset: int, length: int) -> None:
         """posix_fadvise(2); ``length`` 0 is to the end."""
-        if advice in (POSIX_FADV_NORMAL, POSIX_FADV_RANDOM, POSIX_FADV_SEQUENTIAL):
-            self.random = advice == POSIX_FADV_RANDOM
+        if advice in (os.POSIX_FADV_NORMAL, os.POSIX_FADV_RANDOM, os.POSIX_FADV_SEQUENTIAL):
+            self.random = advice == os.POSIX_FADV_RANDOM
             return
         first, end = offset // PAGE, pages_of(min(offset + length, self.size) if length else self.size)
-        if advice == POSIX_FADV_WILLNEED:
+        if advice == os.POSIX_FADV_WILLNEED:
             for index in range(first // PAGES, (end + PAGES - 1) // PAGES):
                 self._read_ahead(index)
-        elif advice == POSIX_FADV_DONTNEED and first < end:
+        elif advice == os.POSIX_FADV_DONTNEED and first < end:
             await self.sync()
             for extent, pages in list(self._overlap(first, end)):
                 if not extent.pinned and not extent.loading:
@@ -449,7 +448,7 @@ class CachedFile:
             raise SyscallError(errno.EINVAL)
         count = await self.write(data, offset)
         if count:
-            await self.advise(POSIX_FADV_DONTNEED, offset, count)
+            await self.advise(os.POSIX_FADV_DONTNEED, offset, count)
         return count
 
     # -- mapping -----------------------------------------------------------------------------------------

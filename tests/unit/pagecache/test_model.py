@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from occlum_async.fs.pagecache import MIN_LIMIT, PAGE
-from occlum_async.fs.pagecache.file import POSIX_FADV_DONTNEED
 
 from .conftest import Made
 
@@ -85,7 +85,7 @@ class Model:
         self.made.cache.shrink(0)
 
     async def drop(self, offset: int, length: int) -> None:
-        await self.file.advise(POSIX_FADV_DONTNEED, offset, length)
+        await self.file.advise(os.POSIX_FADV_DONTNEED, offset, length)
 
     async def map(self, _offset: int, _length: int) -> None:
         size = len(self.right) // PAGE * PAGE
