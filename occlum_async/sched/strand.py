@@ -145,13 +145,6 @@ class CoroutineStrand(Strand):
     def suspend(self) -> Any:
         return _suspend()
 
-    def resume(self, ticket: int, value: Any = None) -> bool:
-        if not self.parked or ticket != self.ticket:
-            return False
-        self.parked = False
-        self.scheduler.enqueue(self, value, None)
-        return True
-
     def step(self, value: Any = None, error: BaseException | None = None) -> None:
         """Run until it parks or ends. An exception that leaves it is an oops: logged, contained."""
         scheduler = self.scheduler
