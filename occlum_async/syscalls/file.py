@@ -134,9 +134,7 @@ class Prefix(UserBuffer):
 
 @syscall(0)
 async def read(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], count: Size) -> int:
-    file = thread.files.get(fd)
-    if not file.readable:
-        raise SyscallError(errno.EBADF)
+    file = _readable(thread, fd)
     if count >= LONG and isinstance(file, ByteStream):
         return await file.read_into(buf, min(count, CHUNK))
     if count <= CHUNK:
@@ -164,9 +162,7 @@ async def pread64(thread: Thread, fd: Fd, buf: Annotated[Buffer, Out("count")], 
 async def _pread(thread: Thread, fd: int, buf: UserBuffer, offset: int) -> int:
     if offset < 0:
         raise SyscallError(errno.EINVAL)
-    file = thread.files.get(fd)
-    if not file.readable:
-        raise SyscallError(errno.EBADF)
+    file = _readable(thread, fd)
     if buf.size <= CHUNK:
         data = await file.pread(buf.size, offset)
         buf.write(data)
