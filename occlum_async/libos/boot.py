@@ -52,8 +52,6 @@ class Machine:
             self.kernel.network.outside.close()
         if self.kernel.mounts is not None:
             await self.kernel.mounts.close()
-        if self.kernel.disks is not None:
-            self.kernel.disks.close()
         await self.boundary.shutdown()
 
 

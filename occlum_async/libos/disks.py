@@ -125,11 +125,6 @@ class Disks:
             self._shared_cache = cache
         return cache
 
-    def close(self) -> None:
-        """Every file system is unmounted: nothing is written any more."""
-        for cache in self._caches:
-            cache.writeback.close()
-
     def statistics(self) -> dict[str, dict[str, int]]:
         """What the page caches hold, for ``stats``."""
         return {f"{number}": cache.statistics() for number, cache in enumerate(self._caches)}

@@ -87,7 +87,6 @@ async def mounted(
         yield fs
     finally:
         await fs.unmount()
-        fs.cache.writeback.close()
 
 
 async def walk(root: Inode, path: str) -> Inode:

@@ -110,7 +110,6 @@ async def _copy(options: Options, host: Boundary, new: str, blocks: int) -> None
         except BaseException:
             await device.close()
             raise
-        stack.callback(fs.cache.writeback.close)
         try:
             await _copy_files(old, fs, options.file)
         finally:

@@ -144,14 +144,14 @@ class PageCache:
             self.dirty_files.pop(file, None)
             (self.dirty_orphans.add if dirty else self.dirty_orphans.discard)(file)
         elif dirty:
-            self.clean_files.pop(file, None)
             if file not in self.dirty_files:
                 self.dirty_files[file] = file.store
                 self.writeback.wake_later()
+            self.clean_files.pop(file, None)  # not before: it may be all that keeps the store alive
         else:
-            self.dirty_files.pop(file, None)
             if file not in self.clean_files:
                 self.clean_files[file] = file.store
+            self.dirty_files.pop(file, None)
 
     def soil(self, file: CachedFile, pages: int) -> None:
         """So many pages of ``file`` more are dirty (negative: fewer)."""
@@ -197,6 +197,8 @@ class PageCache:
             for file in [file for file in files if file.owner is owner]:
                 for extent in list(file.extents.values()):
                     file.drop(extent, extent.present)
+        if not self.dirty_files and not self.mapped:
+            self.writeback.rest()
 
     def busy(self, owner: object) -> bool:
         """Whether guests have files of ``owner`` mapped."""

@@ -39,7 +39,6 @@ class WriteBack:
         self._progress = WaitQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._looks = 0
-        self._closed = False
 
     async def flush(self, file: CachedFile) -> None:
         """Write back what is dirty in ``file`` now, and what guests wrote into it unseen."""
@@ -78,12 +77,11 @@ class WriteBack:
 
     def wake_later(self) -> None:
         """Something is dirty, or mapped: look at it in a while."""
-        if self._timer is None and not self._closed:
+        if self._timer is None:
             self._timer = self.cache.scheduler.loop.call_later(INTERVAL, self._look)
 
-    def close(self) -> None:
-        """The LibOS ends: no more looks."""
-        self._closed = True
+    def rest(self) -> None:
+        """Nothing is dirty or mapped any more: no more looks until something is."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -89,4 +89,4 @@ class Made:
 async def made() -> AsyncIterator[Made]:
     one = Made()
     yield one
-    one.cache.writeback.close()
+    one.cache.drop_all(one)

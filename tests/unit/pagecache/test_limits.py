@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
+import weakref
 
 import pytest
 
@@ -101,6 +103,27 @@ async def test_sync_of_one_file_system(made: Made) -> None:
     assert made.cache.dirty == 1
     made.cache.drop_all("another")
     assert made.cache.dirty == 0
+
+
+async def test_a_dirty_file_goes_that_only_the_cache_knows(made: Made) -> None:
+    file, store = made.file()
+    gone = weakref.ref(store)
+    await file.write(b"data" * SIZE, 0)
+    del file, store
+    assert gone() is not None
+    made.cache.drop_all(made)
+    assert made.cache.dirty == 0 and gone() is None
+
+
+async def test_nothing_looks_at_a_cache_without_files() -> None:
+    made = Made()
+    file, store = made.file()
+    await file.write(b"data", 0)
+    made.cache.drop_all(made)
+    cache = weakref.ref(made.cache)
+    del made, file, store
+    gc.collect()
+    assert cache() is None, "the loop has a timer for it still"
 
 
 async def test_only_what_is_mapped_has_a_descriptor(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

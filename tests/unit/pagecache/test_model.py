@@ -128,6 +128,6 @@ def test_like_a_bytearray(plan: list[tuple[str, int, int]]) -> None:
             await model.sync(0, 0)
             await model.read(0, len(model.right) + 1)
         finally:
-            made.cache.writeback.close()
+            made.cache.drop_all(made)
 
     asyncio.run(run())

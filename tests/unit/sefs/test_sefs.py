@@ -42,7 +42,6 @@ async def mounted(folder: Path, key: bytes = KEY, crash: bool = False, **options
         if crash:
             fs.writable = False
         await fs.unmount()
-        cache.writeback.close()
         await boundary.shutdown()
 
 
