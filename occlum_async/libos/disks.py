@@ -23,6 +23,7 @@ from .mounts import DiskMount, Ext2Mount, SefsMount
 
 if TYPE_CHECKING:
     from ..fs.block.device import BlockDevice
+    from ..fs.ext2.filesystem import Ext2
     from ..fs.mlsdisk.counter import TrustedCounter
     from ..fs.pagecache import PageCache
     from ..io.boundary import Boundary
@@ -41,8 +42,7 @@ class Disks:
         self._kernel = kernel
         self._boundary = boundary
         self._specs: dict[bytes, DiskMount] = {}
-        self._shared_cache: PageCache | None = None
-        self._caches: list[PageCache] = []
+        self._caches: dict[bytes | None, PageCache] = {}  # by the disk's name; None: of those without one of their own
         self._mounted: dict[bytes, FileSystem] = {}
         self._opening = Mutex()
         for spec in specs:
@@ -87,19 +87,10 @@ class Disks:
         raise ConfigError(f"--mount: there is no file system {spec.kind}")
 
     async def _open_ext2(self, spec: Ext2Mount) -> FileSystem:
-        from ..fs.ext2.filesystem import Ext2
-        from ..fs.ext2.superblock import BadSuperblock
-
-        device = await open_disk(self._boundary, os.fspath(spec.source), spec.root_key(), spec.counter, spec.read_only)
-        try:
-            return await Ext2.mount(device, spec.read_only, self._kernel.scheduler, self._cache(spec.cache_size))
-        except BadSuperblock as error:
-            await device.close()
-            hint = "a sealed disk wants its key-file" if spec.root_key() is None else "disk create makes one"
-            raise DiskError(f"{os.fspath(spec.source)}: {error}", hint) from None
-        except BaseException:
-            await device.close()
-            raise
+        key = spec.root_key()
+        hint = "a sealed disk wants its key-file" if key is None else "disk create makes one"
+        path, cache = os.fspath(spec.source), self._cache(spec)
+        return await open_ext2(self._boundary, path, key, spec.counter, spec.read_only, cache=cache, hint=hint)
 
     async def _open_sefs(self, spec: SefsMount) -> FileSystem:
         from ..fs.sefs import Sefs
@@ -107,27 +98,55 @@ class Disks:
         key = spec.root_key()
         if key is None or spec.counter is not None:
             raise ConfigError("--mount: a sefs needs a key, and knows no counter", "add key-file=FILE alone")
-        cache = self._cache(spec.cache_size)
-        return await Sefs.mount(self._boundary, os.fspath(spec.source), key, cache, spec.read_only)
+        return await Sefs.mount(self._boundary, os.fspath(spec.source), key, self._cache(spec), spec.read_only)
 
-    def _cache(self, size: int | None) -> PageCache:
-        """A page cache of ``size`` bytes; without a size the one that all such disks share."""
-        if size is None and self._shared_cache is not None:
-            return self._shared_cache
+    def _cache(self, spec: DiskMount) -> PageCache:
+        """The page cache of a disk, however often it is mounted: its own, or the one that all others share."""
+        size = spec.cache_size
+        name = None if size is None else spec.name
+        known = self._caches.get(name)
+        if known is not None:
+            return known
         # What only a LibOS with disks needs is loaded only there, as the disks themselves: ``run`` starts the sooner.
         from ..fs.pagecache import DEFAULT_LIMIT, PageCache
 
         kernel = self._kernel
         cache = PageCache(kernel.scheduler, size or DEFAULT_LIMIT, kernel.file_memory)
         cache.collect = lambda: kernel.shared_memory.collect(kernel.supervisor.hosts, True)
-        self._caches.append(cache)
-        if size is None:
-            self._shared_cache = cache
+        self._caches[name] = cache
         return cache
 
     def statistics(self) -> dict[str, dict[str, int]]:
         """What the page caches hold, for ``stats``."""
-        return {f"{number}": cache.statistics() for number, cache in enumerate(self._caches)}
+        return {f"{number}": cache.statistics() for number, cache in enumerate(self._caches.values())}
+
+
+async def open_ext2(
+    boundary: Boundary,
+    path: str,
+    key: bytes | None,
+    counter: TrustedCounter | None = None,
+    read_only: bool = False,
+    *,
+    cache: PageCache | None = None,
+    hint: str = "",
+) -> Ext2:
+    """The ext2 on the disk in the host's file ``path``; who unmounts it closes the disk.
+
+    ``cache`` None: one of its own. ``DiskError``, with ``hint`` where there is no file system; EIO.
+    """
+    from ..fs.ext2.filesystem import Ext2
+    from ..fs.ext2.superblock import BadSuperblock
+
+    device = await open_disk(boundary, path, key, counter, read_only)
+    try:
+        return await Ext2.mount(device, read_only, boundary.scheduler, cache)
+    except BadSuperblock as error:
+        await device.close()
+        raise DiskError(f"{path}: {error}", hint) from None
+    except BaseException:
+        await device.close()
+        raise
 
 
 async def open_disk(

@@ -13,11 +13,10 @@ from typing import Any
 from ...abi.errors import SyscallError
 from ...errors import ConfigError, DiskError
 from ...fs.ext2 import Ext2
-from ...fs.ext2.superblock import BadSuperblock
 from ...fs.inode import Inode
 from ...fs.mlsdisk.counter import FileCounter
 from ...io.boundary import Boundary, open_boundary
-from ...libos.disks import open_disk
+from ...libos.disks import open_ext2
 from ...libos.mounts import read_key
 from ...sched.strand import Scheduler
 from ..parsing import option
@@ -73,16 +72,8 @@ async def mounted(
     host: Boundary, path: str, key_file: str | None, counter: str | None, read_only: bool
 ) -> AsyncIterator[Ext2]:
     """The file system on the disk; unmounted, and its last error told, at the end."""
-    device = await open_disk(host, path, root_key(key_file), trusted_counter(counter, key_file), read_only)
-    try:
-        fs = await Ext2.mount(device, read_only, host.scheduler)
-    except BadSuperblock as error:
-        await device.close()
-        hint = "a sealed disk wants its --key-file" if key_file is None else ""
-        raise DiskError(f"{path}: {error}", hint) from None
-    except BaseException:
-        await device.close()
-        raise
+    hint = "a sealed disk wants its --key-file" if key_file is None else ""
+    fs = await open_ext2(host, path, root_key(key_file), trusted_counter(counter, key_file), read_only, hint=hint)
     try:
         yield fs
     finally:
