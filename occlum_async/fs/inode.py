@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -224,6 +224,14 @@ class Inode:
         An entry that exists during the whole of a listing appears exactly once, whatever changes meanwhile.
         """
         raise SyscallError(errno.ENOTDIR)
+
+    async def all_entries(self) -> AsyncIterator[DirEntry]:
+        """All that ``readdir`` lists, from the start to the end."""
+        cookie = 0
+        while entries := await self.readdir(cookie):
+            for entry in entries:
+                yield entry
+            cookie = entries[-1].cookie
 
     # -- a symbolic link's -----------------------------------------------------
 

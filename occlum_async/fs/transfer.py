@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFMT
@@ -57,8 +58,7 @@ async def copy_attributes(source: Inode, target: Inode) -> None:
     await target.setattr(mode=mode, atime=source.atime, mtime=source.mtime)
 
 
-@dataclass
-class TreeCopy:
+class TreeCopy(msgspec.Struct):
     """Copies trees from one file system to another one. Files of several names stay one file.
 
     ``failed`` is told of what can't be copied, by its path and the error; it may raise. ``progress`` as above.
@@ -68,7 +68,7 @@ class TreeCopy:
     failed: Callable[[bytes, SyscallError], None] | None = None
     files: int = 0
     size: int = 0  # bytes of them
-    _copies: dict[tuple[int, int], Inode] = field(default_factory=dict)
+    _copies: dict[tuple[int, int], Inode] = msgspec.field(default_factory=dict)
 
     async def copy(self, source: Inode, directory: Inode, name: bytes, path: bytes) -> None:
         """Copy ``source``, and all that is in it, to ``name`` in ``directory``, where nothing has that name yet."""
@@ -97,12 +97,9 @@ class TreeCopy:
 
     async def copy_into(self, source: Inode, target: Inode, path: bytes) -> None:
         """Copy what is in the directory ``source`` into ``target``, which may have some of the directories."""
-        cookie = 0
-        while entries := await source.readdir(cookie):
-            for entry in entries:
-                child = await source.lookup(entry.name)
-                await self.merge(child, target, entry.name, path + b"/" + entry.name)
-            cookie = entries[-1].cookie
+        async for entry in source.all_entries():
+            child = await source.lookup(entry.name)
+            await self.merge(child, target, entry.name, path + b"/" + entry.name)
 
     async def merge(self, child: Inode, target: Inode, name: bytes, path: bytes) -> None:
         """``copy``, where there may be something of that name: directories are joined, other things replaced."""

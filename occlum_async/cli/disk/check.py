@@ -82,17 +82,14 @@ class _Reader:
         self.faults.append(f"{os.fsdecode(path) or '/'}: {os.strerror(error.errno)}")
 
     async def _read_directory(self, inode: Inode, path: bytes) -> None:
-        cookie = 0
-        while entries := await inode.readdir(cookie):
-            for entry in entries:
-                below = path + b"/" + entry.name
-                try:
-                    child = await inode.lookup(entry.name)
-                except SyscallError as error:
-                    self._note(below, error)
-                else:
-                    await self.read(child, below)
-            cookie = entries[-1].cookie
+        async for entry in inode.all_entries():
+            below = path + b"/" + entry.name
+            try:
+                child = await inode.lookup(entry.name)
+            except SyscallError as error:
+                self._note(below, error)
+            else:
+                await self.read(child, below)
 
     async def _read_file(self, inode: Inode) -> None:
         offset = 0

@@ -40,13 +40,11 @@ async def disk_bytes(inode: Inode) -> int:
     """How many bytes the files below ``inode`` have."""
     if not inode.is_dir:
         return inode.size
-    total, cookie = 0, 0
-    while entries := await inode.readdir(cookie):
-        for entry in entries:
-            child = await inode.lookup(entry.name)
-            if child.is_dir or child.is_regular:
-                total += await disk_bytes(child)
-        cookie = entries[-1].cookie
+    total = 0
+    async for entry in inode.all_entries():
+        child = await inode.lookup(entry.name)
+        if child.is_dir or child.is_regular:
+            total += await disk_bytes(child)
     return total
 
 

@@ -129,22 +129,19 @@ class OverlayDirectory(OverlayInode):
         number = self.fs.number
         for layer in [self.upper, *self.lowers] if self.upper is not None else self.lowers:
             shift = number(layer) ^ layer.ino
-            cookie = 0
-            while entries := await layer.readdir(cookie):
-                cookie = entries[-1].cookie
-                for entry in entries:
-                    name = entry.name
-                    if name in found or name in hidden:
+            async for entry in layer.all_entries():
+                name = entry.name
+                if name in found or name in hidden:
+                    continue
+                ino = entry.ino ^ shift
+                if layer is self.upper or entry.type in (S_IFCHR, 0):
+                    child = await _child(layer, name)
+                    if child is None or self.fs.is_whiteout(child):
+                        hidden.add(name)
                         continue
-                    ino = entry.ino ^ shift
-                    if layer is self.upper or entry.type in (S_IFCHR, 0):
-                        child = await _child(layer, name)
-                        if child is None or self.fs.is_whiteout(child):
-                            hidden.add(name)
-                            continue
-                        # d_ino is st_ino: what was copied up keeps the number that it had below.
-                        ino = child.attached.get("overlay.ino") or ino
-                    found[name] = (ino, entry.type)
+                    # d_ino is st_ino: what was copied up keeps the number that it had below.
+                    ino = child.attached.get("overlay.ino") or ino
+                found[name] = (ino, entry.type)
         return found
 
     # -- making names ------------------------------------------------------------------------
