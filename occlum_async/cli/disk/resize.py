@@ -101,9 +101,9 @@ async def _copy(options: Options, host: Boundary, new: str, blocks: int) -> None
         old = await stack.enter_async_context(mounted(host, options.file, options.key_file, options.counter, True))
         device = await make_device(new, root_key(options.key_file), blocks, None, host)
         try:
-            label = old.superblock.volume_name.rstrip(b"\0").decode(errors="replace")
+            plan = old.superblock
             try:
-                await mkfs(device, block_size=old.superblock.block_size, label=label, uuid=bytes(old.superblock.uuid))
+                await mkfs(device, block_size=plan.block_size, label=plan.label, uuid=bytes(plan.uuid))
             except ValueError as error:
                 raise ConfigError(str(error)) from None
             fs = await Ext2.mount(device, scheduler=host.scheduler)

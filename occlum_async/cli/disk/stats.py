@@ -32,7 +32,7 @@ async def _stats(options: Options) -> int:
         numbers = await fs.statfs()
         status = os.stat(options.file)
         figures: dict[str, Any] = {
-            "label": fs.superblock.volume_name.rstrip(b"\0").decode(errors="replace"),
+            "label": fs.superblock.label,
             "block size": numbers.bsize,
             "size": numbers.blocks * numbers.bsize,
             "free": numbers.bfree * numbers.bsize,

@@ -70,7 +70,7 @@ class Ext2(FileSystem):
         self.cache = cache
         self.writable = False
         self.closed = False
-        self.label = superblock.volume_name.rstrip(b"\0").decode("ascii", "replace") or "ext2"
+        self.label = superblock.label or "ext2"
         self.io = BlockIO(device, superblock.block_size, scheduler)
         self.buffers = Buffers(self.io)
         self.gate = Gate(scheduler)

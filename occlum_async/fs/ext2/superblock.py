@@ -99,6 +99,11 @@ class Superblock:
         return bool(self.feature_ro_compat & layout.RO_COMPAT_SPARSE_SUPER)
 
     @property
+    def label(self) -> str:
+        """The name of the file system; it may have none."""
+        return self.volume_name.rstrip(b"\0").decode(errors="replace")
+
+    @property
     def filetype(self) -> bool:
         """Directory entries say what they name."""
         return bool(self.feature_incompat & layout.INCOMPAT_FILETYPE)
