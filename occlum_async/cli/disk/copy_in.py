@@ -55,11 +55,10 @@ async def _place(root: Inode, target: str, count: int) -> tuple[Inode, bytes]:
     except DiskError:
         if count > 1 or target.endswith("/"):
             raise
-        parent, _, name = target.rstrip("/").rpartition("/")
-        return await walk(root, parent), os.fsencode(name)
-    if there.is_dir:
-        return there, b""
-    if count > 1:
-        raise ConfigError(f"{target} is not a folder on the disk", "several things can only be copied to a folder")
+    else:
+        if there.is_dir:
+            return there, b""
+        if count > 1:
+            raise ConfigError(f"{target} is not a folder on the disk", "several things can only be copied to a folder")
     parent, _, name = target.rpartition("/")
     return await walk(root, parent), os.fsencode(name)
