@@ -52,19 +52,22 @@ class HostImage(BlockDevice):
     @classmethod
     def create(cls, path: str | os.PathLike[str], blocks: int, boundary: Boundary) -> HostImage:
         """Make an image of ``blocks`` holes. ``DiskError`` when there is such a file already, or it can't be made."""
-        name = os.fspath(path)
         try:
-            fd = boundary.call("open", os.open, name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            return cls.make(path, blocks, boundary)
         except SyscallError as error:
-            raise DiskError(f"{name}: {os.strerror(error.errno)}") from None
+            raise DiskError(f"{os.fspath(path)}: {os.strerror(error.errno)}") from None
+
+    @classmethod
+    def make(cls, path: str | os.PathLike[str], blocks: int, boundary: Boundary) -> HostImage:
+        """``create`` for who is asked by a guest: the error is the host's. EEXIST, ENOSPC, ..."""
+        name = os.fspath(path)
+        fd = boundary.call("open", os.open, name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             _lock(boundary, fd, name, False)
             boundary.truncate(fd, blocks * BLOCK)
-        except BaseException as error:
+        except BaseException:
             boundary.close(fd)
             os.unlink(name)
-            if isinstance(error, SyscallError):
-                raise DiskError(f"{name}: {os.strerror(error.errno)}") from None
             raise
         return cls(boundary, fd, blocks, False, name)
 

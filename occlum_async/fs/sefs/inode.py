@@ -146,6 +146,14 @@ class SefsInode(CachedInode, PageStore):
             await self.tree.write(runs)
         self.fs.changed(self)
 
+    async def next_data(self, index: int, end: int) -> int:
+        return await self._find(index, end, False)
+
+    async def _find(self, index: int, end: int, hole: bool) -> int:
+        async with self.tree.lock.hold(self.fs.scheduler):
+            await self.fs.opened(self.tree)
+            return await self.tree.find(index, end, hole)
+
     async def resized(self, size: int) -> None:
         await self.punched(pages_of(size), END)
 
@@ -209,6 +217,19 @@ class SefsInode(CachedInode, PageStore):
         else:
             raise SyscallError(errno.EOPNOTSUPP)
         self.changed()
+
+    async def seek_data(self, offset: int, hole: bool) -> int:
+        size = self.cached().size
+        if offset >= size:
+            raise SyscallError(errno.ENXIO)
+        await self.cached().sync()  # what waits in the cache has no place yet
+        end = pages_of(size)
+        page = await self._find(offset // PAGE, end, hole)
+        if page < end:
+            return max(offset, page * PAGE)
+        if not hole:
+            raise SyscallError(errno.ENXIO)
+        return size
 
     # -- a directory's -----------------------------------------------------------------------------------
 

@@ -72,8 +72,8 @@ class SealedTree:
     # -- the host's file ----------------------------------------------------------------------
 
     def create(self) -> None:
-        """Make the file; it is nothing before its first ``sync``."""
-        self._image = HostImage.create(self._path, 1, self._boundary)
+        """Make the file; it is nothing before its first ``sync``. ENOSPC and other errors of the host."""
+        self._image = HostImage.make(self._path, 1, self._boundary)
 
     async def open(self) -> None:
         """Open the file, and undo what was left half done. ``DiskError`` when it does not verify."""
@@ -98,7 +98,7 @@ class SealedTree:
     async def remove(self) -> None:
         """Close the host's file and remove it."""
         self.removed = True
-        self._journal.finish()
+        await self._journal.finish()
         await self.close()
         self._boundary.call("unlink", os.unlink, self._path)
 
@@ -204,6 +204,9 @@ class SealedTree:
             start = first % DATA_ENTRIES * ENTRY_SIZE
             node[start : start + len(entries)] = entries
             self._changed.add(first // DATA_ENTRIES)
+        await self._sync_if_much()
+
+    async def _sync_if_much(self) -> None:
         if len(self._changed) > KEPT_NODES // 2:
             await self.sync()
 
@@ -216,13 +219,57 @@ class SealedTree:
 
     async def clear(self, first: int, end: int) -> None:
         """Make holes of the pages from ``first`` on and before ``end``, as far as there are any."""
-        last = max(0, (self.image.blocks - 2) // GROUP * DATA_ENTRIES + DATA_ENTRIES)
-        for start, length in _groups(first, max(0, min(end, last) - first)):
-            node = await self._node(start // DATA_ENTRIES)
-            at = start % DATA_ENTRIES * ENTRY_SIZE
+        page = await self._next_node(first, end)
+        while page < end:
+            node = await self._node(page // DATA_ENTRIES)
+            length = min(end - page, DATA_ENTRIES - page % DATA_ENTRIES)
+            at = page % DATA_ENTRIES * ENTRY_SIZE
             if any(node[at : at + length * ENTRY_SIZE]):
                 node[at : at + length * ENTRY_SIZE] = bytes(length * ENTRY_SIZE)
-                self._changed.add(start // DATA_ENTRIES)
+                self._changed.add(page // DATA_ENTRIES)
+            await self._sync_if_much()
+            page = await self._next_node(page + length, end)
+
+    async def find(self, page: int, end: int, hole: bool) -> int:
+        """The first page from ``page`` on, and before ``end``, that is a hole, or is none; ``end`` if there is none."""
+        while page < end:
+            there = await self._next_node(page, end)
+            if hole and there > page:
+                return page
+            node, page = await self._node(there // DATA_ENTRIES) if there < end else b"", there
+            while page < end and page // DATA_ENTRIES == there // DATA_ENTRIES:
+                at = page % DATA_ENTRIES * ENTRY_SIZE
+                if hole != any(node[at : at + ENTRY_SIZE]):
+                    return page
+                page += 1
+        return end
+
+    async def _next_node(self, page: int, end: int) -> int:
+        """The first page from ``page`` on whose node there is; ``end`` if that is not before it.
+
+        Below a node that is not there is none, so a hole of any size is passed in a few steps.
+        """
+        limit = min(end, -(-(self.image.blocks - 1) // GROUP) * DATA_ENTRIES)
+        number = page // DATA_ENTRIES
+        while (start := max(page, number * DATA_ENTRIES)) < limit:
+            last = await self._missing_until(number)
+            if last is None:
+                return start
+            number = min([last + 1, *(changed for changed in self._changed if changed > number)])
+        return end
+
+    async def _missing_until(self, number: int) -> int | None:
+        """The last node below the uppermost missing one above ``number``; None when that one is there."""
+        path = [number]
+        while path[-1] and number not in self._nodes:
+            path.append((path[-1] - 1) // NODE_ENTRIES)
+        for height in range(len(path) - 1, -1, -1):
+            node = path[height]
+            if node not in self._nodes and await self._entry_of(node) == HOLE:
+                for _ in range(height):
+                    node = node * NODE_ENTRIES + NODE_ENTRIES
+                return node
+        return None
 
     def _lengthen(self, blocks: int) -> None:
         if blocks > self.image.blocks:
@@ -259,9 +306,9 @@ class SealedTree:
                 self._changed.add((number - 1) // NODE_ENTRIES)
         await self.image.write(0, self._header())
         await self.image.sync()
-        self._journal.finish()
         self._durable = self.image.blocks
         self._changed.clear()
+        await self._journal.finish()
 
     def _header(self) -> bytes:
         plain = _SEALED.pack(self.number, len(self.record)) + self._root + self.record

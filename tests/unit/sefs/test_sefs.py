@@ -23,6 +23,7 @@ from occlum_async.fs.overlay.filesystem import OverlayFs
 from occlum_async.fs.pagecache import MIN_LIMIT, PAGE, PageCache
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.fs.sefs import Sefs
+from occlum_async.fs.sefs.inode import SefsInode
 from occlum_async.io.boundary import open_boundary
 from occlum_async.sched.strand import Scheduler
 
@@ -151,6 +152,36 @@ async def test_random_changes(folder: Path) -> None:
                     right.extend(bytes(max(0, offset - len(right))))
                     right[offset : offset + length] = data
                 assert await file.read(len(right) + 1, 0) == right
+
+
+async def test_holes_are_found(folder: Path) -> None:
+    far = 1 << 28  # pages: a TiB
+    async with mounted(folder) as fs:
+        file = await make(fs.root, b"file", os.urandom(3 * PAGE))
+        for page in (5, 95, 96, 3000, far):
+            await file.write(b"x", page * PAGE)
+        await file.fallocate(3, PAGE, PAGE)
+        for _ in range(2):  # what is in memory only, and what was read again
+            found, offset = [], 0
+            while offset < file.size:
+                hole = await file.seek_data(offset, True)
+                found.append((offset // PAGE, -(-hole // PAGE)))
+                try:
+                    offset = await file.seek_data(hole, False)
+                except SyscallError as error:
+                    assert error.errno == errno.ENXIO
+                    break
+            assert found == [(0, 1), (2, 3), (5, 6), (95, 97), (3000, 3001), (far, far + 1)]
+            assert await file.seek_data(7, False) == 7 and await file.seek_data(PAGE + 7, True) == PAGE + 7
+            await fs.sync()
+            assert isinstance(file, SefsInode)
+            await file.tree.close()
+            file.tree._nodes.clear()
+            del fs._open[file.ino]
+        await file.setattr(size=4 * PAGE)
+        assert await file.seek_data(3 * PAGE, True) == 3 * PAGE
+        with pytest.raises(SyscallError):
+            await file.seek_data(3 * PAGE, False)
 
 
 @pytest.mark.parametrize("damage", ("flip", "swap", "truncate", "other"))
