@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import report
 import storage
 
-from occlum_async.cli.options import parse_size
+from occlum_async.sizes import parse_size
 
 
 @dataclass(frozen=True, slots=True)

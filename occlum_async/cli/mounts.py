@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..libos.mounts import Bind, DiskMount, Ext2Mount, Mount, SefsMount, Tmpfs
-from .options import parse_size
+from ..sizes import parse_size
 
 SYNONYMS = {"src": "source", "dst": "target", "destination": "target", "readonly": "ro", "tmpfs-size": "size"}
 SWITCHES = ("ro", "upper", "noauto")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..sizes import parse_size
 
-UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)([bkmgt]?)(?:i?b)?", re.IGNORECASE)
-MAX_SIZE = 2**46  # more than any machine has
 MAX_ENV_FILE = 2**20
 
 # Names of --ulimit, as in docker-run(1), and the numbers of getrlimit(2). Sizes are in bytes.
@@ -28,17 +25,6 @@ class BindSpec(NamedTuple):
     source: str
     target: str
     read_only: bool
-
-
-def parse_size(text: str, option: str) -> int:
-    """``512m``, ``1g``, ``1.5GiB``, ``4096`` as bytes."""
-    match = SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ConfigError(f"{option}: {text!r} is not a size", "write a number with b, k, m or g, like 512m")
-    size = int(float(match[1]) * UNITS[match[2].lower()])
-    if not 0 < size <= MAX_SIZE:
-        raise ConfigError(f"{option}: {text!r} is out of range", "a size lies between 1 byte and 64 TiB")
-    return size
 
 
 def parse_bind(text: str) -> BindSpec:

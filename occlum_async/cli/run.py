@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..sizes import parse_size
 from . import EXIT_TIMEOUT
 from .hostsignals import HostSignals
-from .options import parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
+from .options import parse_bind, parse_env, parse_tmpfs, parse_ulimit
 from .parsing import at_least, choice, option
 from .terminal import RawTerminal, follow_window_size, pump_input, pump_output, window_size
 

@@ -34,17 +34,18 @@ from ..process.siginfo import SigInfo
 from ..process.table import MAX_TASKS
 from ..process.thread import Thread
 from ..sched.strand import CoroutineStrand
+from ..sizes import parse_size
 from .accounts import find_user
 from .boot import Machine, boot
 from .embedded import Process, ReadStream, WriteStream
 from .mounts import Bind, Mount, Tmpfs
 from .network import NetworkSpec
 from .rootfs import RootSpec
-from .sizes import parse_size
 from .terminal import QueueDriver, TerminalInput
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_SIZE = (24, 80)  # of a terminal
+MEMORY_MINIMUM = 16 << 20
 GRACE = 2.0  # seconds that programs have to end when the LibOS closes
 Stdio = int | IO[Any] | None
 M = TypeVar("M", bound=Main)
@@ -91,7 +92,7 @@ class LibOS:
         on_connect: Verdict | None = None,
         on_bind: Verdict | None = None,
     ) -> None:
-        size = parse_size(memory)
+        size = parse_size(memory, "memory", MEMORY_MINIMUM)
         self._config = Config(
             hostname=hostname, memory=size, pids=pids, grants=grants, boundary=boundary, exit_cost=exit_cost, ring=ring
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .sizes import parse_size
+from ..sizes import parse_size
 
 if TYPE_CHECKING:
     from ..fs.mlsdisk.counter import TrustedCounter

@@ -11,7 +11,7 @@ from ...fs.block.image import HostImage
 from ...fs.ext2 import mkfs
 from ...fs.mlsdisk import MlsDisk, TrustedCounter
 from ...io.boundary import Boundary
-from ..options import parse_size
+from ...sizes import parse_size
 from ..parsing import choice, option
 from .opened import boundary, counter_option, key_option, root_key, run, trusted_counter
 from .progress import Counted, progress

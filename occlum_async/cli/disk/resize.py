@@ -16,7 +16,7 @@ from ...fs.mlsdisk import MlsDisk
 from ...fs.transfer import TreeCopy, copy_attributes
 from ...io.boundary import Boundary
 from ...libos.disks import open_disk
-from ..options import parse_size
+from ...sizes import parse_size
 from ..parsing import option
 from .copying import disk_bytes
 from .create import make_device

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from occlum_async.cli import main
-from occlum_async.cli.options import parse_bind, parse_env, parse_size, parse_tmpfs, parse_ulimit
+from occlum_async.cli.options import parse_bind, parse_env, parse_tmpfs, parse_ulimit
 from occlum_async.errors import ConfigError
+from occlum_async.sizes import parse_size
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text, "--memory") == size
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "0", "99999t", "1 2"])
+@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "0", "99999t", "9" * 400, "1 2"])
 def test_wrong_sizes_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="--memory"):
         parse_size(text, "--memory")
