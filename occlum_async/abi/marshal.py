@@ -11,9 +11,10 @@ before it submits (a C string, a buffer whose length stands in another argument,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
+
+import msgspec
 
 from .user import UserBuffer, UserPointer
 
@@ -29,8 +30,7 @@ class Kind(IntEnum):
     POINTER = 5  # an address whose use the handler decides: nothing is copied ahead
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True):
     """One argument's way. ``bits`` and ``signed`` for values; ``size`` of structs, ``length`` names the
     argument that holds a buffer's length in units of ``size`` bytes; ``vector``: an iovec array."""
 

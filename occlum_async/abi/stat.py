@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 S_IFMT, S_IFSOCK, S_IFLNK, S_IFREG, S_IFBLK, S_IFDIR, S_IFCHR, S_IFIFO = (
     0o170000, 0o140000, 0o120000, 0o100000, 0o060000, 0o040000, 0o020000, 0o010000,
@@ -27,8 +28,7 @@ def split_device(device: int) -> tuple[int, int]:
     return ((device >> 32) & 0xFFFFF000) | ((device >> 8) & 0xFFF), ((device >> 12) & 0xFFFFFF00) | (device & 0xFF)
 
 
-@dataclass(slots=True)
-class Stat:
+class Stat(msgspec.Struct):
     """Attributes of an inode. Times are nanoseconds since the epoch, ``blocks`` are of 512 bytes."""
 
     mode: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 # c_iflag
 BRKINT, IGNPAR, PARMRK, INPCK, ISTRIP = 0x2, 0x4, 0x8, 0x10, 0x20
@@ -53,8 +55,7 @@ DEFAULT_CC = bytes(
 )  # ^C ^\ DEL ^U ^D - 1 - ^Q ^S ^Z - ^R ^O ^W ^V -
 
 
-@dataclass(slots=True, frozen=True)
-class Termios:
+class Termios(msgspec.Struct, frozen=True):
     """``struct termios``. Immutable: a change makes a new one, so that a snapshot can be kept."""
 
     iflag: int = ICRNL | IXON

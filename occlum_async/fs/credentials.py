@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
+from msgspec.structs import replace
 
 CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID = 0, 1, 2, 3, 4
 CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 5, 6, 7, 8
@@ -15,8 +16,7 @@ UNSET = 2**32 - 1  # a number of a user or of a session that is none
 NO_LOGIN = (UNSET, UNSET)  # the user and the session that audit(7) notes when somebody logs in: nobody has
 
 
-@dataclass(slots=True, frozen=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """Credentials of a thread, see credentials(7). Immutable: a change makes a new one (``replace``)."""
 
     uid: int = 0
@@ -51,4 +51,4 @@ class Credentials:
 
     def with_(self, **changes: object) -> Credentials:
         """A copy with ``changes``."""
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return replace(self, **changes)

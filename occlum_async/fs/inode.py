@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from .credentials import Credentials
 
 
-@dataclass(slots=True)
-class StatFs:
+class StatFs(msgspec.Struct):
     """statfs(2)'s numbers; ``type`` is the magic number of the file system."""
 
     type: int
@@ -37,8 +37,7 @@ class StatFs:
     flags: int = 0
 
 
-@dataclass(slots=True)
-class DirEntry:
+class DirEntry(msgspec.Struct):
     """One directory entry. ``cookie`` is the d_off to continue *after* this entry; never 0."""
 
     name: bytes
@@ -85,8 +84,7 @@ class FileSystem:
         """The last mount is gone."""
 
 
-@dataclass(slots=True, frozen=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True):
     """What is to become of an inode's attributes; what is None stays. ``mode`` is the permission bits only."""
 
     mode: int | None = None

@@ -10,8 +10,9 @@ import errno
 import os
 import struct
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..abi.errors import SyscallError
 from ..abi.stat import Stat
@@ -54,8 +55,7 @@ class Watched:
 watched = Watched()
 
 
-@dataclass(slots=True, eq=False)
-class Watch:
+class Watch(msgspec.Struct, eq=False):
     """One watch of one instance."""
 
     instance: Inotify

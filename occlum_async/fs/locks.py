@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from ..abi.errors import SyscallError
 from ..sched.strand import Scheduler
@@ -27,8 +29,7 @@ MAX_CIRCLE = 64  # how far a circle of waiters is followed
 READ, WRITE, UNLOCK = fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK
 
 
-@dataclass(slots=True, frozen=True)
-class RecordLock:
+class RecordLock(msgspec.Struct, frozen=True):
     """A lock of the bytes ``start`` to ``end`` (inclusive). ``pid`` is -1 for OFD locks."""
 
     type: int

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..errors import ConfigError
 from ..sizes import parse_size
 
@@ -16,8 +18,7 @@ MIN_KEY, MAX_KEY = 16, 1024  # bytes of a root key
 CACHE_MINIMUM = 8 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """A host path shown inside: ``source`` on the host at ``target`` inside, both absolute."""
 
     source: str
@@ -25,8 +26,7 @@ class Bind:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Tmpfs:
+class Tmpfs(msgspec.Struct, frozen=True):
     """An empty file system in memory at ``target``, of ``size`` bytes at most (None: the LibOS's memory limit)."""
 
     target: str

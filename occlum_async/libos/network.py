@@ -8,8 +8,9 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+import msgspec
 
 from ..abi.errors import SyscallError
 from ..errors import ConfigError
@@ -31,8 +32,7 @@ RULE_HINT = "write [out:|in:|from:]ADDRESS|CIDR|NAME|*[:PORT[-PORT]][/tcp|/udp],
 PUBLISH_HINT = "write [ADDRESS:]HOST_PORT:PORT[/udp], like 8080:80"
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkSpec:
+class NetworkSpec(msgspec.Struct, frozen=True):
     """``publish``, ``allow`` and ``deny`` as the options have them; see docs/network.md."""
 
     mode: str = "private"
@@ -73,8 +73,7 @@ def parse_publish(text: str) -> Publication:
     return Publication(packed, host, guest, protocol or "tcp")
 
 
-@dataclass(frozen=True, slots=True)
-class RuleText:
+class RuleText(msgspec.Struct, frozen=True):
     """A rule that was read; ``name`` is a host's name that has to be looked up, or empty."""
 
     direction: str

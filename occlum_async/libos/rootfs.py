@@ -6,7 +6,8 @@ import functools
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ..abi.errors import SyscallError
 from ..errors import ConfigError
@@ -39,8 +40,7 @@ HOST_TEXT_MAX = 1 << 20
 DEVICE_SIZE, DEVICE_INODES = 1 << 20, 4096  # of /dev itself
 
 
-@dataclass(frozen=True, slots=True)
-class RootSpec:
+class RootSpec(msgspec.Struct, frozen=True):
     """The choices that make the tree.
 
     ``user`` is whose the files are inside that binds show of the user who runs the LibOS; in the root they are root's.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections import OrderedDict
-from dataclasses import dataclass
+
+import msgspec
 
 from ..abi.errors import SyscallError
 from ..fs import namei
@@ -19,8 +20,7 @@ MAX_SCRIPTS = 5  # levels of #! interpreters
 IMAGE_CACHE = 256
 
 
-@dataclass(slots=True)
-class Program:
+class Program(msgspec.Struct):
     """A program that can be loaded. ``arguments`` are argv as the program will see it."""
 
     location: Location
@@ -31,8 +31,7 @@ class Program:
     filename: bytes  # AT_EXECFN
 
 
-@dataclass(slots=True)
-class PythonProgram:
+class PythonProgram(msgspec.Struct):
     """A coroutine that was registered at a path, in place of an ELF file."""
 
     location: Location

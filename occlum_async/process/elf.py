@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from elftools.construct import ConstructError
 from elftools.elf.structs import ELFStructs
 
@@ -27,8 +27,7 @@ _STRUCTS.create_basic_structs()
 _STRUCTS.create_advanced_structs("ET_DYN", "EM_X86_64", "ELFOSABI_SYSV")
 
 
-@dataclass(slots=True, frozen=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """A PT_LOAD header."""
 
     address: int
@@ -38,8 +37,7 @@ class Segment:
     flags: int
 
 
-@dataclass(slots=True, frozen=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """What the loader needs to know of an ELF file. Addresses are the file's own, before the load bias."""
 
     position_independent: bool

@@ -6,7 +6,8 @@ import os
 import resource
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from ..abi import shared
 from ..abi.stat import makedev
@@ -19,8 +20,7 @@ _DATA_EXTRA = 34 << 20  # the shim's private areas
 _READ_SIZE = 1 << 16
 
 
-@dataclass(slots=True, frozen=True)
-class Mapping:
+class Mapping(msgspec.Struct, frozen=True):
     """One line of /proc/PID/maps."""
 
     start: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..abi.signals import SIG_IGN, SIGCHLD
 from ..fs.credentials import Credentials
@@ -37,14 +38,13 @@ RELEASE = "6.1.0-occlum-async"
 VERSION = "#1 SMP PREEMPT_DYNAMIC"
 
 
-@dataclass(slots=True)
-class Config:
+class Config(msgspec.Struct):
     """What the user of the LibOS chose. Sizes are bytes."""
 
     hostname: str = "libos"
     memory: int = 1 << 30
     pids: int = MAX_TASKS
-    cpus: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cpus: int = msgspec.field(default_factory=lambda: len(os.sched_getaffinity(0)))
     uid: int = 0
     gid: int = 0
     groups: tuple[int, ...] = ()
@@ -55,12 +55,11 @@ class Config:
     network: str = "none"
 
 
-@dataclass(slots=True)
-class Stats:
+class Stats(msgspec.Struct):
     """What happened so far: counts by the name of the system call."""
 
-    syscalls: Counter[str] = field(default_factory=Counter)
-    unsupported: Counter[str] = field(default_factory=Counter)
+    syscalls: Counter[str] = msgspec.field(default_factory=Counter)
+    unsupported: Counter[str] = msgspec.field(default_factory=Counter)
     oopses: int = 0
 
     def count_unsupported(self, name: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from ..abi.errors import SyscallError
 
@@ -70,8 +71,7 @@ class Limits:
         self._values[resource] = (soft, hard)
 
 
-@dataclass(slots=True)
-class UserAccount:
+class UserAccount(msgspec.Struct):
     """What the processes of one real uid hold together: RLIMIT_NPROC and RLIMIT_SIGPENDING bind it."""
 
     threads: int = 0

@@ -7,8 +7,9 @@ import os
 import random
 import struct
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..abi import shared
 from ..abi.errors import SyscallError
@@ -39,8 +40,7 @@ AT_RANDOM, AT_HWCAP2, AT_EXECFN, AT_SYSINFO_EHDR, AT_MINSIGSTKSZ = 25, 26, 31, 3
 _random = random.SystemRandom()
 
 
-@dataclass(slots=True, frozen=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """Where things went: what /proc/PID/maps and stat want to know."""
 
     start_code: int

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 RUSAGE = struct.Struct("<18q")
 CLOCK_TICKS = 100  # per second, sysconf(_SC_CLK_TCK)
 NANOSECONDS_PER_TICK = 10**9 // CLOCK_TICKS
 
 
-@dataclass(slots=True, frozen=True)
-class ResourceUsage:
+class ResourceUsage(msgspec.Struct, frozen=True):
     """Times in nanoseconds, ``max_resident`` in bytes, the rest are counts."""
 
     user: int = 0

@@ -9,8 +9,9 @@ import errno
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..abi import signals as abi
 from ..abi.errors import Interrupted, SyscallError
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from .thread import Thread
 
 
-@dataclass(slots=True, frozen=True)
-class SigAction:
+class SigAction(msgspec.Struct, frozen=True):
     """The disposition of one signal; ``handler`` is an address, SIG_DFL or SIG_IGN."""
 
     handler: int = abi.SIG_DFL
@@ -126,8 +126,7 @@ class PendingSignals:
         self.mask &= ~mask
 
 
-@dataclass(slots=True, frozen=True)
-class AltStack:
+class AltStack(msgspec.Struct, frozen=True):
     """sigaltstack(2)'s stack."""
 
     address: int = 0
@@ -191,8 +190,7 @@ class SignalState:
             self._thread.set_blocked(mask)
 
 
-@dataclass(slots=True, frozen=True)
-class Handler:
+class Handler(msgspec.Struct, frozen=True):
     """Run the guest's handler. ``restore_mask`` and ``altstack`` go into the frame, for sigreturn.
 
     ``use_altstack``: the handler wants the alternate stack and there is one; it is not switched to when
@@ -203,20 +201,18 @@ class Handler:
     info: SigInfo
     action: SigAction
     restore_mask: int
-    altstack: AltStack = field(default=NO_ALTSTACK)
+    altstack: AltStack = NO_ALTSTACK
     use_altstack: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class Terminate:
+class Terminate(msgspec.Struct, frozen=True):
     """The thread must end now: its owner calls ``thread.exit()``. The process' status is set already."""
 
     signo: int
     core: bool = False
 
 
-@dataclass(slots=True, frozen=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """The thread is stopped: its owner awaits ``thread.wait_until_continued()``."""
 
     signo: int

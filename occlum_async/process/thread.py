@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..abi import signals as abi
 from ..sched.strand import Scheduler, Strand
@@ -25,8 +26,7 @@ COMM_SIZE = 15  # bytes of a thread's name
 DEFAULT_TIMER_SLACK = 50_000
 
 
-@dataclass(slots=True)
-class Scheduling:
+class Scheduling(msgspec.Struct):
     """sched(7)'s attributes, as set; the host schedules all guests alike."""
 
     policy: int = 0

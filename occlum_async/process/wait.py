@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ..abi import signals as abi
 from ..abi.errors import SyscallError
@@ -21,8 +22,7 @@ WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000
 Chooser = Callable[["Process"], bool]
 
 
-@dataclass(slots=True, frozen=True)
-class ChildState:
+class ChildState(msgspec.Struct, frozen=True):
     """What a wait found: ``status`` as wait(2) has it, ``code`` (CLD_*) and ``value`` as waitid(2)'s siginfo."""
 
     pid: int

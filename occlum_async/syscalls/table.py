@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, TypeVar
+
+import msgspec
 
 from ..abi.marshal import Argument
 from ..abi.signals import Restart as Restart
@@ -14,8 +15,7 @@ from ..abi.signals import Restart as Restart
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(msgspec.Struct, frozen=True):
     """One declared system call."""
 
     number: int

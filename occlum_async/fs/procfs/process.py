@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ...abi.errors import SyscallError
 from ...abi.stat import S_IFDIR, S_IFLNK, S_IFREG
@@ -133,8 +134,7 @@ class MemoryInode(SyntheticInode):
         return MemoryFile(self.fs.scheduler, flags, self.process)
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """A text file of a task. ``guarded``: only who may inspect the process may open it."""
 
     text: Callable[[TaskDirectory], bytes]

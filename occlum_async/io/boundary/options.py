@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import msgspec
+from msgspec.structs import fields
 
 from ...errors import ConfigError
 
@@ -17,8 +18,7 @@ LIMITS = {
 POWERS_OF_TWO = ("entries", "completions", "buffers")
 
 
-@dataclass(frozen=True, slots=True)
-class RingOptions:
+class RingOptions(msgspec.Struct, frozen=True):
     """Sizes and number of the rings. Raises ``ConfigError`` for what no host offers.
 
     ``rings`` carry the sockets, each socket always the same one; with one ring the files share it. ``entries`` and

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import struct
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 from ...abi.errors import SyscallError
 from ...abi.socket import AF_INET, MSG_ERRQUEUE, SOL_IP, SOL_IPV6, ControlMessage, InetAddress, encode_inet
@@ -28,8 +29,7 @@ NOBODY6 = bytes(28)
 NUMBERS = 1 << 32
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """One error: the bytes it is about, where they went, and what is told of it."""
 
     data: bytes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from ...abi.socket import AF_INET, AF_INET6
 
@@ -15,8 +16,7 @@ TABLE_MAIN, TABLE_LOCAL = 254, 255
 COUNTERS = 23  # of struct rtnl_link_stats64, as far as they are told
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """An interface. ``flags`` are IFF_*; ``counters`` are those of ``struct rtnl_link_stats64``, in its order."""
 
     index: int
@@ -32,8 +32,7 @@ class Link:
     counters: tuple[int, ...] = (0,) * COUNTERS
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """An address of the interface ``link``; ``prefix`` is the length of its network's."""
 
     link: int
@@ -55,8 +54,7 @@ class Address:
         return ((1 << bits) - (1 << bits - self.prefix)).to_bytes(len(self.host), "big")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A route to ``host``/``prefix`` over the interface ``link``. ``gateway`` and ``source`` may be empty."""
 
     link: int
@@ -79,8 +77,7 @@ class Route:
         return int.from_bytes(host, "big") >> shift == int.from_bytes(self.host, "big") >> shift
 
 
-@dataclass(frozen=True)
-class Links:
+class Links(msgspec.Struct, frozen=True, dict=True):
     """All of them at one moment."""
 
     links: tuple[Link, ...]

@@ -11,9 +11,10 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
+
+import msgspec
 
 from ...abi.socket import InetAddress
 
@@ -30,8 +31,7 @@ NAT64 = bytes.fromhex("0064ff9b") + bytes(8)
 SIX_TO_FOUR = bytes.fromhex("2002")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """``networks`` is empty for any address, ``protocol`` for any protocol; ``ports`` are the first and the last."""
 
     direction: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket as s
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ...abi.errors import SyscallError
 from ...abi.socket import AF_INET, AF_INET6, INT, SOCK_DGRAM, SOCK_STREAM, InetAddress, decode_inet, encode_inet
@@ -32,8 +33,7 @@ FLOWS_MAX = 4096  # peers outside that a published datagram port remembers
 DRAIN = 5.0  # seconds that bytes may take to get out at the end
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(msgspec.Struct, frozen=True):
     """A port of the host, ``host``:``port``, that leads to port ``inside``; ``protocol`` is tcp or udp."""
 
     host: bytes

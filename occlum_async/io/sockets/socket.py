@@ -6,8 +6,9 @@ import errno
 import os
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from ...abi.errors import Interrupted, SyscallError
 from ...abi.socket import (
@@ -50,18 +51,16 @@ class Identity(NamedTuple):
         return bool(self.capabilities >> capability & 1)
 
 
-@dataclass(slots=True)
-class Ancillary:
+class Ancillary(msgspec.Struct):
     """What travels beside the data: open files (one reference each is owned) and the sender's (pid, uid, gid)."""
 
-    files: list[File] = field(default_factory=list)
+    files: list[File] = msgspec.field(default_factory=list)
     credentials: tuple[int, int, int] | None = None
     # Messages for the protocol itself, IP_PKTINFO for example.
-    control: list[ControlMessage] = field(default_factory=list)
+    control: list[ControlMessage] = msgspec.field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Received:
+class Received(msgspec.Struct):
     """What recvmsg(2) gives. ``length`` is the record's own length where it was cut (MSG_TRUNC).
 
     ``address`` is a ready ``struct sockaddr``, None where there is none to tell. The caller owns a
@@ -72,8 +71,8 @@ class Received:
     address: bytes | None = None
     flags: int = 0
     length: int = 0
-    control: list[ControlMessage] = field(default_factory=list)
-    files: list[File] = field(default_factory=list)
+    control: list[ControlMessage] = msgspec.field(default_factory=list)
+    files: list[File] = msgspec.field(default_factory=list)
 
 
 class Chunk:
@@ -165,6 +164,11 @@ class Socket(SocketOptions, File):
         else:
             return interface.ioctl(self.stack.links(), command, argument)
         return 0
+
+    @property
+    def shown_inode(self) -> int:
+        """The inode number that tables show: 0 while no file belongs to the socket."""
+        return self.ino
 
     def unread(self) -> int:
         """SIOCINQ: bytes that wait to be read."""

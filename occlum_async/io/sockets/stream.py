@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import signal
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 from ...abi.errors import Interrupted, SyscallError
 from ...abi.socket import (
@@ -44,11 +45,10 @@ def _part(data: bytes, start: int, end: int, most: int) -> bytes | memoryview:
     return part if len(data) <= PINNED * most else bytes(part)
 
 
-@dataclass(slots=True)
-class Gathered:
+class Gathered(msgspec.Struct):
     """What one receive has collected so far. ``complete``: a boundary forbids to collect more."""
 
-    pieces: list[bytes | memoryview] = field(default_factory=list)
+    pieces: list[bytes | memoryview] = msgspec.field(default_factory=list)
     size: int = 0
     complete: bool = False
     ancillary: Ancillary | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from ...abi import termios as tc
 from ...abi.errors import SyscallError

@@ -7,8 +7,9 @@ Programs hold ``TerminalFile``s. The hardware (a pty's master, the console's dri
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from ...abi import termios as tc
 from ...abi.errors import Interrupted, SyscallError

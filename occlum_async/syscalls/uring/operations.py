@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ...abi.errors import SyscallError
 from ...abi.socket import IOVEC, MSG_NOSIGNAL
@@ -30,8 +31,7 @@ OFFSET = struct.Struct("<Q")
 Arguments = Callable[[Request, RemoteUser], tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class SystemCall:
+class SystemCall(msgspec.Struct, frozen=True):
     """One operation. ``number`` is the system call's; ``arguments`` are numbers, or what the handler gets as it is.
 
     ``on_file``: ``fd`` is a file that the request holds on to. ``waits``: the events that it is waited for where a

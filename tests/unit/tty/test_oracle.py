@@ -10,10 +10,10 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from occlum_async.abi import termios as tc
 from occlum_async.abi.termios import Termios

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from occlum_async.abi import termios as tc
 from occlum_async.abi.errors import Interrupted, SyscallError
