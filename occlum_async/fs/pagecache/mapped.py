@@ -164,13 +164,10 @@ class GuestMapping:
 
     async def scan(self) -> None:
         """Find the pages that guests have changed since they were noted, and make them dirty. ``flushing`` is held."""
-        for start, stop, writable in list(self.ranges):
-            if writable:
-                for first, end in self._written(start, stop):
-                    for page in range(first, end):
-                        if page == first or page % PAGES == 0:
-                            await self._compare(page, min(end, (page // PAGES + 1) * PAGES))
-                            await self.file.cache.scheduler.give_way()
+        for first, end in self._written(0, pages_of(self.memory.size)):
+            for page in (first, *range((first // PAGES + 1) * PAGES, end, PAGES)):
+                await self._compare(page, min(end, (page // PAGES + 1) * PAGES))
+                await self.file.cache.scheduler.give_way()
 
     def _written(self, first: int, end: int) -> Iterator[tuple[int, int]]:
         """The runs of pages between ``first`` and ``end`` that guests may have written: what the memfd has there."""
