@@ -10,13 +10,12 @@ from ...io.sockets.links import LOOPBACK_ALONE, Links
 from ..synthetic import Folder
 from .views import KernelView
 
-INET_HEAD = (
-    "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
-)
+INET_HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 INET6_HEAD = (
     "  sl  local_address                         remote_address                        "
     "st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 )
+UDP_TAIL = " ref pointer drops"
 UNIX_HEAD = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 DEV_HEAD = (
     "Inter-|   Receive                                                |  Transmit\n"
@@ -27,7 +26,22 @@ NETLINK = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Lock
 ROUTE_HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127) + "\n"
 LOOPBACK_ROUTE6 = f"{1:032x} 80 {0:032x} 00 {0:032x} 00000100 00000002 00000000 80200001       lo\n"
 RTF_UP, RTF_GATEWAY, RTF_HOST = 1, 2, 4
-SOCKSTAT = "sockets: used {used}\nTCP: inuse {tcp} orphan 0 tw 0 alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\n"
+SOCKSTAT = (
+    "sockets: used {used}\nTCP: inuse {tcp} orphan 0 tw 0 alloc {tcp} mem 0\nUDP: inuse {udp} mem 0\n"
+    "UDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n"
+)
+SOCKSTAT6 = "TCP6: inuse {tcp}\nUDP6: inuse {udp}\nUDPLITE6: inuse 0\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n"
+ESTABLISHED, CLOSE_WAIT = 1, 8
+SNMP = (
+    ("Ip", "Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards "
+     "InDelivers OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails "
+     "FragCreates"),
+    ("Icmp", "InMsgs InErrors InCsumErrors InDestUnreachs OutMsgs OutErrors OutDestUnreachs"),
+    ("Tcp", "RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs "
+     "OutSegs RetransSegs InErrs OutRsts InCsumErrors"),
+    ("Udp", "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors"),
+)  # fmt: skip
+SNMP_VALUES = {"Forwarding": 2, "DefaultTTL": 64, "RtoAlgorithm": 1, "RtoMin": 200, "RtoMax": 120000, "MaxConn": -1}
 SO_ACCEPTCON = 0x10000
 
 
@@ -44,10 +58,12 @@ def fill_net(folder: Folder, kernel: KernelView) -> None:
     for name, show in ((b"dev", dev), (b"route", route), (b"if_inet6", if_inet6), (b"ipv6_route", ipv6_route)):
         folder.add(name, lambda show=show: show(links_of(kernel)).encode())  # type: ignore[misc]
     folder.add(b"arp", b"IP address       HW type     Flags       HW address            Mask     Device\n")
-    folder.add(b"netlink", NETLINK.encode())
+    folder.add(b"netlink", lambda: _netlink(kernel))
     folder.add(b"packet", b"sk               RefCnt Type Proto  Iface R Rmem   User   Inode\n")
     folder.add(b"protocols", b"protocol  size sockets  memory press maxhdr  slab module\n")
-    folder.add(b"sockstat", lambda: _sockstat(kernel))
+    folder.add(b"sockstat", lambda: _sockstat(kernel, SOCKSTAT, socket.AF_INET))
+    folder.add(b"sockstat6", lambda: _sockstat(kernel, SOCKSTAT6, socket.AF_INET6))
+    folder.add(b"snmp", lambda: _snmp(kernel))
     folder.add(b"wireless", b"")
 
 
@@ -69,16 +85,17 @@ def _address(name: tuple[bytes, int]) -> str:
 
 
 def inet(kernel: KernelView, family: int, kind: int) -> bytes:
-    """/proc/net/tcp and its like."""
-    head = INET_HEAD if family == socket.AF_INET else INET6_HEAD
-    lines = [head.ljust(149) if family == socket.AF_INET else head]
+    """/proc/net/tcp and its like. Those of IPv4 have lines of one width."""
+    stream = kind == socket.SOCK_STREAM
+    head, width = (INET_HEAD, 149 if stream else 127) if family == socket.AF_INET else (INET6_HEAD, 0)
+    lines = [(head if stream else (" " if width else "") + head + UDP_TAIL).ljust(width)]
     for slot, row in enumerate(_table(kernel, family, kind)):
         text = (
-            f"{slot:4d}: {_address(row['local'])} {_address(row['remote'])} {row.get('state', 7):02X} "
+            f"{slot:{4 if stream else 5}d}: {_address(row['local'])} {_address(row['remote'])} {row['state']:02X} "
             f"{row['send_queue']:08X}:{row['receive_queue']:08X} 00:00000000 00000000 {row['uid']:5d} "
-            f"       0 {row['inode']} 1 0000000000000000 100 0 0 10 0"
+            f"       0 {row['inode']} {'1' if stream else '2'} 0000000000000000 {'100 0 0 10 0' if stream else '0'}"
         )
-        lines.append(text.ljust(149) if family == socket.AF_INET else text)
+        lines.append(text.ljust(width))
     return "".join(line + "\n" for line in lines).encode()
 
 
@@ -86,13 +103,12 @@ def unix(kernel: KernelView) -> bytes:
     """/proc/net/unix."""
     text = [UNIX_HEAD.encode()]
     for row in _table(kernel, socket.AF_UNIX):
-        flags = SO_ACCEPTCON if row.get("listening") else 0
-        name = row.get("name") or b""
+        flags = SO_ACCEPTCON if row["listening"] else 0
+        name = row["name"]
         shown = b"@" + name[1:].replace(b"\0", b"@") if name[:1] == b"\0" else name
-        state = row.get("state", 1)
         line = (
-            f"{0:016x}: {max(1, row['references']):08X} {0:08X} {flags:08X} {row['type']:04X} "
-            f"{state:02X} {row['inode']:5d}"
+            f"{0:016x}: {row['references']:08X} {0:08X} {flags:08X} {row['type']:04X} "
+            f"{row['state']:02X} {row['inode']:5d}"
         )
         text.append(line.encode() + (b" " + shown if shown else b"") + b"\n")
     return b"".join(text)
@@ -167,8 +183,31 @@ def ipv6_route(links: Links) -> str:
     return "".join(lines) + LOOPBACK_ROUTE6
 
 
-def _sockstat(kernel: KernelView) -> bytes:
-    tcp = len(_table(kernel, socket.AF_INET, socket.SOCK_STREAM))
-    udp = len(_table(kernel, socket.AF_INET, socket.SOCK_DGRAM))
-    used = tcp + udp + len(_table(kernel, socket.AF_UNIX))
-    return SOCKSTAT.format(used=used, tcp=tcp, udp=udp).encode()
+def _netlink(kernel: KernelView) -> bytes:
+    """/proc/net/netlink: the sockets of that family, without the kernel's own."""
+    lines = [NETLINK]
+    for row in _table(kernel, socket.AF_NETLINK):
+        lines.append(
+            f"{0:016x} {row['protocol']:<3d} {row['port']:<10d} {row['groups']:08x} {row['receive_queue']:<8d} "
+            f"{0:<8d} {0:<5d} {2:<8d} {0:<8d} {row['inode']:<8d}\n"
+        )
+    return "".join(lines).encode()
+
+
+def _sockstat(kernel: KernelView, text: str, family: int) -> bytes:
+    """/proc/net/sockstat and sockstat6. ``used`` counts all that there are, of any family."""
+    tcp = len(_table(kernel, family, socket.SOCK_STREAM))
+    udp = len(_table(kernel, family, socket.SOCK_DGRAM))
+    used = len(kernel.network.sockets) if kernel.network is not None else 0
+    return text.format(used=used, tcp=tcp, udp=udp).encode()
+
+
+def _snmp(kernel: KernelView) -> bytes:
+    """/proc/net/snmp. Nobody counts packets where there are none: of the numbers that vary CurrEstab alone is told."""
+    rows = [*_table(kernel, socket.AF_INET, socket.SOCK_STREAM), *_table(kernel, socket.AF_INET6, socket.SOCK_STREAM)]
+    established = sum(row["state"] in (ESTABLISHED, CLOSE_WAIT) for row in rows)
+    lines = []
+    for name, fields in SNMP:
+        values = [established if field == "CurrEstab" else SNMP_VALUES.get(field, 0) for field in fields.split()]
+        lines.append(f"{name}: {fields}\n{name}: {' '.join(map(str, values))}\n")
+    return "".join(lines).encode()

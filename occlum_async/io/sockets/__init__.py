@@ -1,4 +1,4 @@
-"""Sockets inside the LibOS: unix sockets, TCP and UDP over the loopback interface, rtnetlink.
+"""Sockets inside the LibOS: unix sockets, TCP and UDP over the loopback interface, netlink.
 
 Everything here lives in memory between processes of the LibOS; the host takes no part in it.
 ``stack.NetworkStack`` is the entry: it makes sockets, knows who is bound to what, and is the place where

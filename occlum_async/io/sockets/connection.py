@@ -31,6 +31,10 @@ class ConnectionSocket(Socket):
         # Connectors that wait until the backlog has room.
         self.vacancy = WaitQueue()
 
+    @property
+    def shown_inode(self) -> int:
+        return self.ino if self.accepted else 0
+
     def accepting(self) -> bool:
         return self.backlog_limit >= 0
 

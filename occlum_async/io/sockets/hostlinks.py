@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ...abi.errors import SyscallError
 from ..boundary.network import HostNetwork
+from . import nlmsg as nl
 from . import rtnetlink as rt
 from .links import LOOPBACK_ALONE, Links
 
@@ -42,17 +43,17 @@ def host_links(network: HostNetwork) -> Links:
 def _dump(network: HostNetwork, question: int, decode: Callable[[bytes], T | None], most: int) -> list[T]:
     """All objects of one kind, at most so many."""
     body = bytes(rt.RTMSG.size if question == rt.RTM_GETROUTE else rt.IFINFO.size)
-    request = rt.HEADER.pack(rt.HEADER.size + len(body), question, rt.NLM_F_REQUEST | rt.NLM_F_DUMP, question, 0) + body
+    request = nl.HEADER.pack(nl.HEADER.size + len(body), question, nl.NLM_F_REQUEST | nl.NLM_F_DUMP, question, 0) + body
     found: list[T] = []
     for count, datagram in enumerate(network.ask_routes(request)):
         if count == DATAGRAMS_MAX:
             break
-        for kind, _, sequence, message in rt.messages(datagram):
-            if sequence != question or kind == rt.NLMSG_DONE:
+        for kind, _, sequence, message in nl.messages(datagram):
+            if sequence != question or kind == nl.NLMSG_DONE:
                 return found
-            if kind == rt.NLMSG_ERROR:
+            if kind == nl.NLMSG_ERROR:
                 raise SyscallError(errno.EIO)
-            one = decode(message[rt.HEADER.size :]) if kind == question - 2 else None
+            one = decode(message[nl.HEADER.size :]) if kind == question - 2 else None
             if one is not None and len(found) < most:
                 found.append(one)
     return found

@@ -6,17 +6,14 @@ What is decoded comes from the host: a message that is too short, or says what c
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 from ...abi.socket import AF_INET, AF_INET6, INT
 from .links import COUNTERS, TABLE_LOCAL, Address, Link, Route
+from .nlmsg import attribute, attributes
 
-HEADER = struct.Struct("<IHHII")  # length, type, flags, sequence, port
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x2, 0x4, 0x300
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
 RTM_NEWROUTE, RTM_GETROUTE, RTM_GETNEIGH = 24, 26, 30
-RTM_BASE, RTM_MAX = 16, 119
+RTM_MAX = 119
 
 IFINFO = struct.Struct("<BxHiII")  # family, kind, index, flags, change
 IFADDR = struct.Struct("<4BI")  # family, prefix, flags, scope, index
@@ -30,39 +27,10 @@ IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS = 1, 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_PREF, RTA_UID = 1, 4, 5, 6, 7, 15, 20, 25
 RTM_F_CLONED, RTCF_LOCAL = 0x200, 0x80000000
 FOREVER = 0xFFFFFFFF
-ATTRIBUTE_MASK = 0x3FFF  # without the marks for nesting and byte order
 
 SIZES = {AF_INET: 4, AF_INET6: 16}
 NAME_MAX = 15
 HARDWARE_MAX = 32  # bytes of a hardware address
-
-
-def attribute(kind: int, data: bytes) -> bytes:
-    """One ``struct rtattr`` with its padding."""
-    return struct.pack("<HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
-
-
-def attributes(data: bytes, at: int) -> dict[int, bytes]:
-    """The attributes behind ``at``, up to the first that can't be."""
-    found = {}
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("<HH", data, at)
-        if length < 4 or at + length > len(data):
-            break
-        found[kind & ATTRIBUTE_MASK] = data[at + 4 : at + length]
-        at += (length + 3) & ~3
-    return found
-
-
-def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """The messages of a datagram as (type, flags, sequence, whole message), up to the first that can't be."""
-    at = 0
-    while at + HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
-        if length < HEADER.size or at + length > len(data):
-            return
-        yield kind, flags, sequence, data[at : at + length]
-        at += (length + 3) & ~3
 
 
 # -- out ---------------------------------------------------------------------------

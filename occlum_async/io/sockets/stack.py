@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -32,6 +32,8 @@ from .memory import SOCKET_COST, SocketMemory
 from .netlink import NetlinkSocket
 from .outside import Outside
 from .ports import PortTable, is_loopback
+from .routing import RouteSocket
+from .sockdiag import DiagSocket
 from .socket import Identity, Socket
 from .tcp import TcpSocket
 from .udp import UdpSocket
@@ -40,6 +42,8 @@ from .unix_datagram import UnixDatagram, UnixSeqpacket
 from .unix_stream import UnixStream
 
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
+NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
+NETLINKS: dict[int, type[NetlinkSocket]] = {NETLINK_ROUTE: RouteSocket, NETLINK_SOCK_DIAG: DiagSocket}
 
 Family = Callable[["NetworkStack", int, int], Socket]
 
@@ -62,7 +66,7 @@ class NetworkStack:
         self.tcp_ports = PortTable(check_listening=True)
         self.udp_ports = PortTable(check_listening=False)
         self.outside = Outside()
-        self.netlink_ports: dict[int, NetlinkSocket] = {}
+        self.netlink_ports: dict[tuple[int, int], NetlinkSocket] = {}  # by protocol and port id
         self._numbers = itertools.count(1024)
         self.families: dict[int, Family] = {
             AF_UNIX: _create_unix,
@@ -124,17 +128,24 @@ class NetworkStack:
     def table(self, family: int, type: int = 0) -> list[dict[str, Any]]:
         """What /proc/net shows: one row for each open socket of the family (and type, if not 0).
 
-        Rows have ``inode`` and ``uid``. Of unix sockets: ``type``, ``name`` (bytes), ``state``,
-        ``references``, ``listening``. Of TCP and UDP: ``local`` and ``remote`` as (packed host, port),
-        ``state`` (the number as in /proc/net/tcp), ``receive_queue`` and ``send_queue`` in bytes.
+        Rows have ``inode`` (0 for a connection that was not accepted) and ``uid``. Of unix sockets: ``type``, ``name``
+        (bytes), ``state``, ``references``, ``listening``. Of TCP and UDP: ``local`` and ``remote`` as (packed host,
+        port), ``state`` (the number as in /proc/net/tcp), ``receive_queue`` and ``send_queue`` in bytes; of listening
+        TCP sockets the former in connections, and ``backlog_limit``. Of netlink ones: ``protocol``, ``port``,
+        ``groups``, ``receive_queue``.
         """
         rows = []
-        for number, socket in self.sockets.items():
-            if socket.family == family and type in (0, socket.type):
-                row = socket.table_row()
-                if row:
-                    rows.append({"inode": number, "uid": socket.creator.euid, **row})
+        for socket in self.snapshot(family, type):
+            row = socket.table_row()
+            if row:
+                rows.append({"inode": socket.shown_inode, "uid": socket.creator.euid, **row})
         return rows
+
+    def snapshot(self, family: int, type: int = 0) -> Iterator[Socket]:
+        """The sockets of the family (and type, if not 0) that are open now, as far as they still are when they come."""
+        for socket in tuple(self.sockets.values()):
+            if socket.family == family and type in (0, socket.type) and not socket.closed:
+                yield socket
 
 
 def type_of(socket: Any) -> Any:
@@ -179,9 +190,10 @@ def _create_internet(stack: NetworkStack, family: int, type: int, protocol: int)
 def _create_netlink(stack: NetworkStack, type: int, protocol: int) -> Socket:
     if type not in (SOCK_RAW, SOCK_DGRAM):
         raise SyscallError(errno.ESOCKTNOSUPPORT)
-    if protocol != 0:  # NETLINK_ROUTE is the only one there is
+    make = NETLINKS.get(protocol)
+    if make is None:
         raise SyscallError(errno.EPROTONOSUPPORT)
-    return NetlinkSocket(stack, type)
+    return make(stack, type, protocol)
 
 
 def _create_packet(stack: NetworkStack, type: int, protocol: int) -> Socket:

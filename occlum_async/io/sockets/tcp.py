@@ -96,6 +96,11 @@ class TcpSocket(TcpOptions, ByteStream):
         return min(full, PRESSED) if self.stack.memory.pressed else full
 
     @property
+    def window(self) -> int:
+        """Bytes that count as received; what waits here beyond them waits at the sender, as tables show it."""
+        return self.receive_limit
+
+    @property
     def writable_at(self) -> int:
         # The kernel reports room once a third of the buffer is free.
         return self.full_at * 2 // 3
@@ -430,4 +435,12 @@ class TcpSocket(TcpOptions, ByteStream):
         state = self.state
         if state == CLOSE:
             return {}
-        return {**super().table_row(), "state": state}
+        row = {**super().table_row(), "state": state, "backlog_limit": max(0, self.backlog_limit)}
+        if state == LISTEN:
+            row["receive_queue"], row["send_queue"] = len(self.backlog), 0
+        else:
+            waiting = ByteStream.unread(self.peer) if self.peer is not None else 0
+            # The end of the stream counts as one byte more.
+            row["receive_queue"] = min(ByteStream.unread(self), self.window) + self.finished
+            row["send_queue"] = max(0, waiting - self.peer.window) if self.peer is not None else 0
+        return row

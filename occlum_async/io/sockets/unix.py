@@ -23,6 +23,8 @@ from .stamps import stamp_messages
 if TYPE_CHECKING:
     from .stack import NetworkStack
 
+UNCONNECTED_STATE, CONNECTING_STATE, CONNECTED_STATE = 1, 2, 3  # of /proc/net/unix
+ESTABLISHED, CLOSE, LISTEN = 1, 7, 10
 NOBODY = (0, 65534, 65534)  # what is reported of a message that carries no credentials
 NO_PEER = UCRED.pack(0, 0xFFFFFFFF, 0xFFFFFFFF)
 
@@ -163,5 +165,16 @@ class UnixSocket(Socket):
             raise SyscallError(errno.ENOPROTOOPT)
         return super()._get_generic(name, size)
 
+    @property
+    def diagnosed_state(self) -> int:
+        """The state that sock_diag(7) tells, in TCP's numbers."""
+        return CLOSE if self.partner() is None else ESTABLISHED
+
     def table_row(self) -> dict[str, Any]:
-        return {"type": self.type, "name": self.name.name, "references": self.users}
+        # One reference is the file's or the backlog's, one its name's in the table, one the peer's.
+        connected = self.partner() is not None
+        state = (CONNECTED_STATE if self.shown_inode else CONNECTING_STATE) if connected else UNCONNECTED_STATE
+        return {
+            "type": self.type, "name": self.name.name, "references": 3 if connected else 2, "listening": False,
+            "state": state,
+        }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Self
+from typing import Any, Self
 
 from ...abi.errors import SyscallError
 from ...abi.socket import (
@@ -27,9 +27,7 @@ from ..file import (
 from .connection import ConnectionSocket
 from .socket import Ancillary, Chunk, Received
 from .stream import ByteStream, Gathered
-from .unix import UnixSocket
-
-CONNECTED_STATE, LISTENING_STATE, UNCONNECTED_STATE = 3, 1, 1
+from .unix import LISTEN, UnixSocket
 
 
 class UnixConnection(UnixSocket, ConnectionSocket):
@@ -139,11 +137,12 @@ class UnixConnection(UnixSocket, ConnectionSocket):
             events |= POLLOUT | POLLWRNORM | POLLWRBAND
         return events
 
-    def table_row(self) -> dict[str, object]:
-        row = super().table_row()
-        row["listening"] = self.accepting()
-        row["state"] = CONNECTED_STATE if self.connected else UNCONNECTED_STATE
-        return row
+    @property
+    def diagnosed_state(self) -> int:
+        return LISTEN if self.accepting() else super().diagnosed_state
+
+    def table_row(self) -> dict[str, Any]:
+        return {**super().table_row(), "listening": self.accepting()}
 
 
 class UnixStream(UnixConnection, ByteStream):

@@ -86,6 +86,11 @@ class Wire(TcpSocket):
         return CLOSE if self._leaving else ESTABLISHED
 
     @property
+    def window(self) -> int:
+        """What waits here was not received by anybody."""
+        return 0
+
+    @property
     def busy(self) -> bool:
         """Whether bytes or an end are still on their way to the host."""
         return bool(self.inbox) or self._leaving or (self.finished and not self._end_sent)

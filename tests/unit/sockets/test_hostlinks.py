@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from occlum_async.abi.errors import SyscallError
-from occlum_async.io.sockets import hostlinks, rtnetlink
+from occlum_async.io.sockets import hostlinks, nlmsg, rtnetlink
 from occlum_async.io.sockets.links import LOOPBACK_ALONE, Links
 
 from .outside import World
@@ -76,7 +76,7 @@ def told(*answers: bytes, error: int = 0) -> Links:
 
 def message(kind: int, body: bytes) -> bytes:
     """A message in answer to the question that its type belongs to."""
-    return rtnetlink.HEADER.pack(rtnetlink.HEADER.size + len(body), kind, 2, kind + 2, 0) + body
+    return nlmsg.HEADER.pack(nlmsg.HEADER.size + len(body), kind, 2, kind + 2, 0) + body
 
 
 def test_a_host_that_does_not_tell() -> None:
@@ -88,7 +88,7 @@ def test_a_host_that_does_not_tell() -> None:
 @pytest.mark.parametrize("name", [b"..", b".", b"", b"a/b", b"x" * 16])
 def test_impossible_names(name: bytes) -> None:
     lo = LOOPBACK_ALONE.links[0]
-    body = rtnetlink.encode_link(lo).replace(rtnetlink.attribute(3, b"lo\0"), rtnetlink.attribute(3, name + b"\0"))
+    body = rtnetlink.encode_link(lo).replace(nlmsg.attribute(3, b"lo\0"), nlmsg.attribute(3, name + b"\0"))
     assert rtnetlink.decode_link(rtnetlink.encode_link(lo)) == lo
     assert rtnetlink.decode_link(body) is None
 

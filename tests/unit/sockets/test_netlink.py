@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.user import PythonPointer
 from occlum_async.io.sockets import netlink
+from occlum_async.io.sockets import nlmsg as nl
 from occlum_async.io.sockets import rtnetlink as rt
 
 from .oracle import make_stack
 
-HEADER = rt.HEADER
-DUMP = rt.NLM_F_REQUEST | rt.NLM_F_DUMP
+HEADER = nl.HEADER
+DUMP = nl.NLM_F_REQUEST | nl.NLM_F_DUMP
 
 
 def make() -> Any:
@@ -53,7 +54,7 @@ def attributes(body: bytes, at: int) -> dict[int, bytes]:
 
 async def test_links() -> None:
     (kind, sequence, body), done = await ask(make(), rt.RTM_GETLINK, DUMP)
-    assert (kind, sequence, done[0]) == (rt.RTM_NEWLINK, 7, rt.NLMSG_DONE)
+    assert (kind, sequence, done[0]) == (rt.RTM_NEWLINK, 7, nl.NLMSG_DONE)
     found = attributes(body, 16)
     assert found[rt.IFLA_IFNAME] == b"lo\0" and struct.unpack_from("<i", body, 4) == (1,)
     assert struct.unpack("<I", found[rt.IFLA_MTU]) == (65536,)
@@ -62,15 +63,15 @@ async def test_links() -> None:
 @pytest.mark.parametrize(("family", "count"), [(0, 2), (s.AF_INET, 1), (s.AF_INET6, 1), (5, 0)])
 async def test_addresses(family: int, count: int) -> None:
     *answers, done = await ask(make(), rt.RTM_GETADDR, DUMP, bytes([family]))
-    assert len(answers) == count and done[0] == rt.NLMSG_DONE
+    assert len(answers) == count and done[0] == nl.NLMSG_DONE
     hosts = {attributes(body, 8)[rt.IFA_ADDRESS] for _, _, body in answers}
     assert hosts <= {b"\x7f\0\0\x01", bytes(15) + b"\x01"}
 
 
 @pytest.mark.parametrize(("kind", "number"), [(16, errno.EPERM), (20, errno.EPERM), (54, errno.EOPNOTSUPP)])
 async def test_refusals(kind: int, number: int) -> None:
-    ((reply, _, body),) = await ask(make(), kind, rt.NLM_F_REQUEST)
-    assert reply == rt.NLMSG_ERROR and struct.unpack_from("<i", body) == (-number,)
+    ((reply, _, body),) = await ask(make(), kind, nl.NLM_F_REQUEST)
+    assert reply == nl.NLMSG_ERROR and struct.unpack_from("<i", body) == (-number,)
 
 
 async def test_names() -> None:
@@ -88,7 +89,7 @@ async def test_names() -> None:
 async def test_unread_answers_are_bounded() -> None:
     one = make()
     for _ in range(netlink.QUEUE_LIMIT + 1):
-        await one.send(HEADER.pack(17, 16, rt.NLM_F_REQUEST, 1, 0) + b"\0")
+        await one.send(HEADER.pack(17, 16, nl.NLM_F_REQUEST, 1, 0) + b"\0")
     with pytest.raises(SyscallError) as caught:
         await one.read(9)
     assert caught.value.errno == errno.ENOBUFS

@@ -1,0 +1,74 @@
+# needs: ss
+# Sockets in all states, as ss(8) tells of them: over netlink, with its filters, and whose they are. Numbers that
+# differ between two runs (ports, inodes, processes) are called by what they belong to.
+import os
+import re
+import socket
+import subprocess
+
+listener = socket.create_server(("127.0.0.1", 0), backlog=5)
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(b"abc")
+half_closed = socket.create_connection(listener.getsockname())
+half, _ = listener.accept()
+half.shutdown(socket.SHUT_WR)
+waiting = socket.create_connection(listener.getsockname())
+six = socket.create_server(("::1", 0), family=socket.AF_INET6, backlog=3)
+both = socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=3)
+over = socket.create_connection(("127.0.0.1", both.getsockname()[1]))
+datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagrams.bind(("127.0.0.1", 0))
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sender.connect(datagrams.getsockname())
+name = f"\0claim-{os.getpid()}"
+local = socket.socket(socket.AF_UNIX)
+local.bind(name)
+local.listen(7)
+caller = socket.socket(socket.AF_UNIX)
+caller.connect(name)
+one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+NAMED = {key: value for key, value in globals().items() if isinstance(value, socket.socket)}
+KNOWN = {str(os.fstat(each.fileno()).st_ino): f"<{key}>" for key, each in NAMED.items()}
+for key, each in NAMED.items():
+    if each.family in (socket.AF_INET, socket.AF_INET6):
+        KNOWN.setdefault(str(each.getsockname()[1]), f"<{key}'s port>")
+
+
+def named(line):
+    """A line without the numbers that nobody chose; "" for a line about somebody else's sockets."""
+    line = line.replace(name[1:], "<name>").replace(f"pid={os.getpid()},", "pid=<pid>,")
+    line = re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), re.sub(r"fd=\d+", "fd", line))
+    return " ".join(line.split()) if "<" in line else ""
+
+
+def show(*arguments):
+    print("ss", *(re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), word) for word in arguments))
+    run = subprocess.run(["ss", "-H", *arguments], capture_output=True, text=True, check=False)
+    print(*sorted(filter(None, map(named, run.stdout.splitlines()))), sep="\n")
+    print(run.returncode, run.stderr, end="\n\n")
+
+
+port, other_port = listener.getsockname()[1], client.getsockname()[1]
+show("-ltnp")
+show("-tnp", "sport", "=", f":{port}")
+show("-tan", "dport", "=", f":{port}")
+show("-tn", "state", "fin-wait-2", "state", "close-wait")
+show("-tan", f"( sport = :{port} or sport = :{six.getsockname()[1]} ) and not dport = :{other_port}")
+show("-tan", "src", "[::1]")
+show("-tan", "dst", "[::ffff:127.0.0.1]")
+show("-tan4", "src", "127.0.0.0/8", "and", "sport", ">=", f":{port}", "and", "sport", "<=", f":{port}")
+show("-ltn", "src", "192.0.2.0/24")
+show("-uanp")
+show("-uan", "state", "established")
+show("-Mtan")
+show("-w")
+# What waits at a unix socket is counted with what the kernel needs for it, which is its own affair.
+show("-xlp")
+text = subprocess.run(["ss", "-xpH", "state", "established"], capture_output=True, text=True, check=True).stdout
+print(*sorted(line for line in map(named, text.splitlines()) if "<pid>" in line), sep="\n")
+for table in ("tcp", "tcp6", "udp"):
+    with open(f"/proc/net/{table}") as file:
+        rows = [line.split() for line in file][1:]
+    print(table, sorted(f"{KNOWN[row[9]]} {row[3]} {row[4]}" for row in rows if row[9] in KNOWN))
