@@ -6,7 +6,6 @@ enum {
 	MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2, MAP_TYPE = 15,
 	MAP_HUGETLB = 0x40000, MAP_NORESERVE = 0x4000,
 };
-enum { SYS_membarrier = 324 };
 enum { ARCH_SET_GS = 0x1001, ARCH_GET_GS = 0x1004 };
 
 struct heap {

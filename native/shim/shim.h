@@ -66,13 +66,13 @@ struct message {
 /* Linux numbers that the shim uses itself */
 enum {
 	SYS_write = 1, SYS_close = 3, SYS_mmap = 9, SYS_mprotect = 10, SYS_munmap = 11, SYS_brk = 12,
-	SYS_rt_sigaction = 13, SYS_rt_sigreturn = 15, SYS_mremap = 25, SYS_madvise = 28, SYS_sched_yield = 24,
-	SYS_msync = 26, SYS_mincore = 27, SYS_dup3 = 292, SYS_nanosleep = 35, SYS_getpid = 39, SYS_recvmsg = 47,
-	SYS_clone = 56, SYS_exit = 60, SYS_kill = 62, SYS_getuid = 102, SYS_getgid = 104, SYS_geteuid = 107,
-	SYS_getegid = 108, SYS_getppid = 110, SYS_setpgid = 109, SYS_sigaltstack = 131, SYS_mlock = 149,
-	SYS_munlock = 150, SYS_mlockall = 151, SYS_munlockall = 152, SYS_prctl = 157, SYS_arch_prctl = 158,
-	SYS_gettid = 186, SYS_futex = 202, SYS_clock_nanosleep = 230, SYS_exit_group = 231, SYS_chdir = 80, SYS_chroot = 161, SYS_unshare = 272, SYS_waitid = 247,
-	SYS_seccomp = 317, SYS_mlock2 = 325, SYS_close_range = 436,
+	SYS_rt_sigaction = 13, SYS_rt_sigreturn = 15, SYS_sched_yield = 24, SYS_mremap = 25, SYS_msync = 26,
+	SYS_mincore = 27, SYS_madvise = 28, SYS_nanosleep = 35, SYS_getpid = 39, SYS_recvmsg = 47, SYS_clone = 56,
+	SYS_exit = 60, SYS_kill = 62, SYS_chdir = 80, SYS_getuid = 102, SYS_getgid = 104, SYS_geteuid = 107,
+	SYS_getegid = 108, SYS_setpgid = 109, SYS_getppid = 110, SYS_sigaltstack = 131, SYS_mlock = 149,
+	SYS_munlock = 150, SYS_prctl = 157, SYS_arch_prctl = 158, SYS_chroot = 161, SYS_gettid = 186,
+	SYS_futex = 202, SYS_clock_nanosleep = 230, SYS_exit_group = 231, SYS_waitid = 247, SYS_unshare = 272,
+	SYS_dup3 = 292, SYS_seccomp = 317, SYS_membarrier = 324, SYS_mlock2 = 325, SYS_close_range = 436,
 };
 
 enum { EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, ENOSYS = 38 };
