@@ -24,7 +24,7 @@ from ..mlsdisk.cipher import best_cipher
 from ..mlsdisk.keys import Keys
 from ..mount import anonymous_device
 from ..pagecache import PageCache
-from .inode import SefsInode
+from .inode import MAX_NUMBER, SefsInode
 from .tree import SealedTree
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ SUPERBLOCK = "sefs"
 MAGIC = b"OASEFSFS"
 IDENTITY = 32
 ROOT = 1
-MAX_NUMBER = 1 << 31
 OPEN_TREES = 256  # host files that are open at a time
 INTERVAL = 5.0  # seconds until a change is durable that nobody asks for
 

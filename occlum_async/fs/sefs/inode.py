@@ -6,46 +6,56 @@ import errno
 import itertools
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from ...abi.errors import SyscallError
-from ...abi.stat import S_IFDIR, S_IFLNK, S_IFREG, Stat
+from ...abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat
+from ...io.boundary.calls import FILE_TYPES
 from ...sched.apart import apart
 from ..credentials import Credentials
+from ..dentry import NAME_MAX
 from ..inode import Attributes, DirEntry, Inode
 from ..memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, PAGE, pages_of
 from ..pagecache import CachedInode, Data, PageStore
 from ..ramfs import XATTR_CREATE, XATTR_REPLACE
-from .tree import RECORD_MAX, SealedTree
+from .tree import MAX_PAGES, RECORD_MAX, SealedTree
 
 if TYPE_CHECKING:
     from .filesystem import Sefs
 
 BATCH = 1024  # names of one readdir
 DIRECTORY_MAX = 64 << 20  # bytes of one directory's names
-END = 1 << 60  # beyond every page
+MAX_NUMBER = 1 << 31  # of an inode
+TIME_MAX = (1 << 63) - 1  # nanoseconds: the year 2262
+MAX_SIZE = MAX_PAGES * PAGE
+
+
+_Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+_Time = Annotated[int, msgspec.Meta(ge=-TIME_MAX, le=TIME_MAX)]
+_Name = Annotated[bytes, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 
 
 class Record(msgspec.Struct, array_like=True):
     """What the header of a host file has of its inode. Times are nanoseconds."""
 
-    mode: int
-    uid: int
-    gid: int
-    nlink: int
-    rdev: int
-    size: int
-    atime: int
-    mtime: int
-    ctime: int
-    btime: int
+    mode: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
+    uid: _Number
+    gid: _Number
+    nlink: _Number
+    rdev: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
+    atime: _Time
+    mtime: _Time
+    ctime: _Time
+    btime: _Time
     target: bytes
-    xattrs: dict[bytes, bytes]
+    xattrs: dict[_Name, bytes]
 
 
-_Names = list[tuple[bytes, int, int]]  # name, number of the inode, its format
+# Name, number of the inode, its format.
+_Names = list[tuple[_Name, Annotated[int, msgspec.Meta(ge=1, lt=MAX_NUMBER)], int]]
 
 
 class SefsInode(CachedInode, PageStore):
@@ -78,8 +88,10 @@ class SefsInode(CachedInode, PageStore):
         """Make it of its host file, which is open. EIO."""
         try:
             record = msgspec.msgpack.decode(tree.record, type=Record)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise SyscallError(errno.EIO) from None
+        if record.mode & S_IFMT not in FILE_TYPES:
+            raise SyscallError(errno.EIO)
         inode = cls(fs, ino, record.mode, record.uid, record.gid, record.rdev, tree, record.size)
         inode.nlink, inode.target, inode.xattrs = max(1, record.nlink), record.target, record.xattrs
         inode.atime, inode.mtime, inode.ctime, inode.btime = record.atime, record.mtime, record.ctime, record.btime
@@ -93,8 +105,11 @@ class SefsInode(CachedInode, PageStore):
         content = bytes(await self.tree.read(0, pages_of(self.size)))[: self.size]
         try:
             names = msgspec.msgpack.decode(content, type=_Names) if content else []
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise SyscallError(errno.EIO) from None
+        for name, _, kind in names:
+            if name in (b".", b"..") or b"/" in name or b"\0" in name or kind not in FILE_TYPES:
+                raise SyscallError(errno.EIO)
         self.names = {name: (ino, kind, next(self._cookies)) for name, ino, kind in names}
 
     async def store(self) -> None:
@@ -117,7 +132,7 @@ class SefsInode(CachedInode, PageStore):
         self.size = len(content)
         pages = pages_of(self.size)
         await self.tree.write([(0, content.ljust(pages * PAGE, b"\0"))])
-        await self.tree.clear(pages, END)
+        await self.tree.clear(pages, MAX_PAGES)
 
     def _record(self) -> bytes:
         return msgspec.msgpack.encode(
@@ -136,6 +151,8 @@ class SefsInode(CachedInode, PageStore):
 
     async def reserve_pages(self, index: int, count: int) -> None:
         self._check_writable()  # the host promises no room: that there is none is told by fsync
+        if index + count > MAX_PAGES:
+            raise SyscallError(errno.EFBIG)
 
     async def write_pages(self, index: int, data: Data) -> None:
         await self.write_runs([(index, data)])
@@ -155,7 +172,7 @@ class SefsInode(CachedInode, PageStore):
             return await self.tree.find(index, end, hole)
 
     async def resized(self, size: int) -> None:
-        await self.punched(pages_of(size), END)
+        await self.punched(pages_of(size), MAX_PAGES)
 
     async def punched(self, index: int, end: int) -> None:
         await apart(self.fs.scheduler, self._clear(index, end))
@@ -185,10 +202,16 @@ class SefsInode(CachedInode, PageStore):
     async def change(self, wanted: Attributes) -> None:
         self._check_writable()
         if wanted.size is not None:
-            await self.cached().truncate(wanted.size)
+            await self._truncate(wanted.size)
             self.changed()
         wanted.enter(self)
+        self.atime, self.mtime, self.ctime = map(_representable, (self.atime, self.mtime, self.ctime))
         self.fs.changed(self)
+
+    async def _truncate(self, size: int) -> None:
+        if size > MAX_SIZE:
+            raise SyscallError(errno.EFBIG)
+        await self.cached().truncate(size)
 
     def accessed(self) -> None:
         if self.fs.writable:
@@ -213,7 +236,7 @@ class SefsInode(CachedInode, PageStore):
             await self.cached().punch(offset, length)
         elif mode == 0:
             if offset + length > self.cached().size:
-                await self.cached().truncate(offset + length)
+                await self._truncate(offset + length)
         else:
             raise SyscallError(errno.EOPNOTSUPP)
         self.changed()
@@ -377,3 +400,8 @@ class SefsInode(CachedInode, PageStore):
 
     async def listxattr(self) -> list[bytes]:
         return list(self.xattrs)
+
+
+def _representable(time_ns: int) -> int:
+    """The time that a record can hold."""
+    return max(-TIME_MAX, min(time_ns, TIME_MAX))

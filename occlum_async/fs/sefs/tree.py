@@ -39,6 +39,7 @@ _SEALED = struct.Struct("<QH")  # number of the file, bytes of the record; the e
 HEADER_ROOM = BLOCK - _HEADER.size
 RECORD_MAX = HEADER_ROOM - _SEALED.size - ENTRY_SIZE
 NODE_ADDRESS = 1 << 31  # added to a node's number in what it is sealed for
+MAX_PAGES = NODE_ADDRESS  # of a file (8 TiB): no page has the address of a node
 HEADER_KIND = b"sefs header"
 KEPT_NODES = 4096  # of one file in memory; with more changed ones the file is synced
 
