@@ -13,10 +13,9 @@ import pty
 import select
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,21 +27,10 @@ from occlum_async.io.boundary.base import MAX_TRANSFER
 from occlum_async.io.boundary.calls import AT_FDCWD
 from occlum_async.io.boundary.counters import EXIT_COST_MAX, clock_rate
 from occlum_async.io.boundary.uring import UringBoundary
-from occlum_async.sched.strand import CoroutineStrand, Scheduler
+from occlum_async.sched.strand import Scheduler
 
-
-def opened(kind: str) -> Boundary:
-    try:
-        return open_boundary(kind, Scheduler(asyncio.get_running_loop()))
-    except HostUnsupported as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(params=["uring", "ocall"])
-async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
-    made = opened(request.param)
-    yield made
-    await made.shutdown()
+from ..conftest import opened
+from .host import spawn
 
 
 @pytest.fixture
@@ -68,21 +56,6 @@ def file(tmp_path: Path) -> Iterator[int]:
     os.write(fd, b"0123456789")
     yield fd
     os.close(fd)
-
-
-def spawn(boundary: Boundary, call: Callable[[], Any]) -> tuple[CoroutineStrand, asyncio.Future[Any]]:
-    """Run ``call`` on a strand that the scheduler steps; its result, or its exception."""
-    done: asyncio.Future[Any] = boundary.loop.create_future()
-
-    async def run() -> None:
-        try:
-            result = await call()
-        except BaseException as error:
-            done.set_result(error)
-        else:
-            done.set_result(result)
-
-    return boundary.scheduler.spawn(run()), done
 
 
 async def settle(boundary: Boundary) -> None:
@@ -341,10 +314,7 @@ async def test_auto_falls_back(monkeypatch: pytest.MonkeyPatch, caplog: pytest.L
 
 @pytest.mark.parametrize("kind", ["uring", "ocall"])
 async def test_exits_cost_what_was_asked_for(kind: str, tmp_path: Path) -> None:
-    try:
-        boundary = open_boundary(kind, Scheduler(asyncio.get_running_loop()), exit_cost=100_000)
-    except HostUnsupported as error:
-        pytest.skip(str(error))
+    boundary = opened(kind, exit_cost=100_000)
     least = 90_000 / clock_rate()
     begin, before = time.perf_counter(), boundary.counters.exits
     with pytest.raises(SyscallError):

@@ -8,24 +8,15 @@ import errno
 import os
 import random
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
 from occlum_async.io.boundary import Boundary
 
-from .test_boundary import opened, spawn
-from .test_network import Ear, address, port_of
+from .host import Ear, listening, port_of, spawn
 
 ROUNDS = 200
-
-
-@pytest.fixture(params=["uring", "ocall"])
-async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
-    made = opened(request.param)
-    yield made
-    await made.shutdown()
 
 
 @pytest.fixture
@@ -165,10 +156,7 @@ def received(sock: socket.socket) -> bytes:
 async def test_accepts_that_are_cancelled(boundary: Boundary, chance: random.Random) -> None:
     """Each client is accepted by one of them, once."""
     network = boundary.network
-    fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
-    network.bind(fd, address(0))
-    network.listen(fd, 128)
-    port = port_of(network.name(fd))
+    fd, port = listening(boundary, 128)
     taken: list[int] = []
     clients: list[socket.socket] = []
     for _ in range(40):

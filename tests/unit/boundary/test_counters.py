@@ -12,7 +12,7 @@ import pytest
 
 from occlum_async.io.boundary import Boundary
 
-from .test_boundary import opened
+from ..conftest import opened
 
 EXPECTED = {
     # open_start, reopen, 3 reads, 1 write, sync, poll, 2 closes; the ring's sync and poll leave at the end of a turn.

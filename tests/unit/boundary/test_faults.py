@@ -20,7 +20,7 @@ from occlum_async.io.boundary import Boundary
 from occlum_async.sched.strand import Scheduler
 from tests.faults import Liar, faulty_boundary
 
-from .test_network import address, port_of
+from .host import address, listening
 
 NO_ERRNO = (-134, -512, -4096, -(1 << 31))
 TOO_MANY = (11, 1 << 30, (1 << 31) - 1)
@@ -251,10 +251,7 @@ async def test_bytes_that_are_lost_end_a_stream(ring: Boundary, liar: Liar, size
 async def test_accepts_what_is_a_descriptor(boundary: Boundary, liar: Liar) -> None:
     """A lie costs that connection; the next one is accepted."""
     network = boundary.network
-    fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
-    network.bind(fd, address(0))
-    network.listen(fd, 10)
-    port = port_of(network.name(fd))
+    fd, port = listening(boundary, 10)
     told = Told(_failed)
     pending = network.accept(fd, told)
     for lie in (0, 2, fd):

@@ -8,62 +8,15 @@ import hashlib
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
 
-from occlum_async.errors import HostUnsupported
-from occlum_async.io.boundary import Boundary, open_boundary
+from occlum_async.io.boundary import Boundary
 from occlum_async.io.boundary.network import Datagram, reset_on_close
-from occlum_async.io.boundary.options import DEFAULT, RingOptions
-from occlum_async.sched.strand import Scheduler
+from occlum_async.io.boundary.options import RingOptions
 
-
-def opened(kind: str, options: RingOptions = DEFAULT) -> Boundary:
-    try:
-        return open_boundary(kind, Scheduler(asyncio.get_running_loop()), ring=options)
-    except HostUnsupported as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(params=["uring", "ocall"])
-async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
-    made = opened(request.param)
-    yield made
-    await made.shutdown()
-
-
-def address(port: int) -> bytes:
-    """127.0.0.1 and a port as a ``struct sockaddr``."""
-    return struct.pack("<H", socket.AF_INET) + struct.pack(">H4s8x", port, b"\x7f\0\0\x01")
-
-
-def port_of(name: bytes) -> int:
-    return int.from_bytes(name[2:4], "big")
-
-
-class Ear:
-    """Collects what a receive tells."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.error: int | None = None
-        self.pieces = 0
-        self.changed = asyncio.Event()
-
-    def __call__(self, data: bytes, error: int) -> None:
-        assert self.error is None, "a result after the last one"
-        self.data += data
-        self.pieces += bool(data)
-        if not data:
-            self.error = error
-        self.changed.set()
-
-    async def ended(self) -> None:
-        """Wait for the last result."""
-        while self.error is None:
-            self.changed.clear()
-            await asyncio.wait_for(self.changed.wait(), 10)
+from ..conftest import opened
+from .host import Ear, address, listening, port_of
 
 
 def listener() -> socket.socket:
@@ -192,10 +145,7 @@ async def test_cancelled_receive_keeps_what_came(boundary: Boundary) -> None:
 
 async def test_accept_many(boundary: Boundary) -> None:
     network = boundary.network
-    fd = network.socket(socket.AF_INET, socket.SOCK_STREAM)
-    network.bind(fd, address(0))
-    network.listen(fd, 100)
-    port = port_of(network.name(fd))
+    fd, port = listening(boundary, 100)
     taken: list[int] = []
     errors: list[int] = []
     changed = asyncio.Event()
@@ -290,7 +240,7 @@ async def test_a_turn_costs_one_exit(boundary: Boundary) -> None:
 )  # fmt: skip
 async def test_full_rings_lose_nothing(options: RingOptions) -> None:
     """With too few buffers, or a completion queue that overflows, or several rings, everything arrives all the same."""
-    boundary = opened("uring", options)
+    boundary = opened("uring", ring=options)
     pairs = [socket.socketpair() for _ in range(40)]
     blobs = [os.urandom(150_000) for _ in pairs]
     ears = [Ear() for _ in pairs]
@@ -318,7 +268,7 @@ async def test_full_rings_lose_nothing(options: RingOptions) -> None:
 @pytest.mark.parametrize(("buffers", "away"), [(1, 0), (2, 1), (8, 6)])
 async def test_long_data_is_not_copied_while_buffers_are_left(buffers: int, away: int) -> None:
     """Who holds on to it holds on to a buffer, but not to the last ones; the ring may end before."""
-    boundary = opened("uring", RingOptions(buffers=buffers))
+    boundary = opened("uring", ring=RingOptions(buffers=buffers))
     fd, peer = await connected(boundary)
     peer.settimeout(10)
     sent = os.urandom(2 << 20)

@@ -18,16 +18,7 @@ from occlum_async.process.kernel import Kernel
 from occlum_async.process.thread import Thread
 from occlum_async.sched.strand import Scheduler
 
-
-@pytest.fixture
-async def scheduler() -> Scheduler:
-    return Scheduler(asyncio.get_running_loop())
-
-
-async def settle() -> None:
-    """Let every task run until it blocks."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+from ..conftest import settle
 
 
 @pytest.fixture

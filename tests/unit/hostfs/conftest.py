@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from occlum_async.errors import HostUnsupported
 from occlum_async.fs.hostfs import HostFs
-from occlum_async.io.boundary import Boundary, open_boundary
-from occlum_async.sched.strand import Scheduler
-
-
-@pytest.fixture(params=["uring", "ocall"])
-async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
-    try:
-        opened = open_boundary(request.param, Scheduler(asyncio.get_running_loop()))
-    except HostUnsupported as error:
-        pytest.skip(str(error))
-    yield opened
-    await opened.shutdown()
+from occlum_async.io.boundary import Boundary
 
 
 @pytest.fixture

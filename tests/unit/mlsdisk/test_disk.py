@@ -9,13 +9,12 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from occlum_async.abi.errors import SyscallError
-from occlum_async.errors import DiskError, HostUnsupported
+from occlum_async.errors import DiskError
 from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.block.image import HostImage
 from occlum_async.fs.block.memory import MemoryDevice
@@ -24,22 +23,12 @@ from occlum_async.fs.mlsdisk import cipher as ciphers
 from occlum_async.fs.mlsdisk.cipher import package_cipher
 from occlum_async.fs.mlsdisk.keys import Keys
 from occlum_async.fs.mlsdisk.layout import SEGMENT
-from occlum_async.io.boundary import Boundary, open_boundary
+from occlum_async.io.boundary import Boundary
 from occlum_async.sched.strand import Scheduler
 from tests.crash.simulated import EMPTY, Blocks, SimulatedDisk
 from tests.crash.workload import contents
 
 KEY = bytes(range(32))
-
-
-@pytest.fixture(params=["uring", "ocall"])
-async def boundary(request: pytest.FixtureRequest) -> AsyncIterator[Boundary]:
-    try:
-        made = open_boundary(request.param, Scheduler(asyncio.get_running_loop()))
-    except HostUnsupported as error:
-        pytest.skip(str(error))
-    yield made
-    await made.shutdown()
 
 
 def piece(number: int) -> bytes:

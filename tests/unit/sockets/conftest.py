@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from .outside import World, open_for_test
+from ..conftest import opened
+from .outside import World
 
 
 @pytest.fixture(params=["uring", "ocall"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    made = World(open_for_test(request.param))
+    made = World(opened(request.param))
     yield made
     await made.stack.outside.drain()
     made.stack.outside.close()

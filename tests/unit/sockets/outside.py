@@ -12,8 +12,7 @@ import pytest
 
 from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.socket import AF_INET, SOCK_DGRAM, SOCK_STREAM, InetAddress
-from occlum_async.errors import HostUnsupported
-from occlum_async.io.boundary import Boundary, open_boundary
+from occlum_async.io.boundary import Boundary
 from occlum_async.io.sockets.hostside import HostSide
 from occlum_async.io.sockets.policy import Policy
 from occlum_async.io.sockets.private import PrivateNetwork, Publication
@@ -21,7 +20,6 @@ from occlum_async.io.sockets.socket import Identity
 from occlum_async.io.sockets.stack import NetworkStack
 from occlum_async.io.sockets.tcp import TcpSocket
 from occlum_async.io.sockets.udp import UdpSocket
-from occlum_async.sched.strand import Scheduler
 
 LOOPBACK = b"\x7f\0\0\x01"
 TIME = 20.0
@@ -31,14 +29,6 @@ T = TypeVar("T")
 def inet(port: int, host: bytes = LOOPBACK) -> InetAddress:
     """An address on the loopback interface."""
     return InetAddress(host, port)
-
-
-def open_for_test(kind: str) -> Boundary:
-    """A boundary of that kind, or a skipped test."""
-    try:
-        return open_boundary(kind, Scheduler(asyncio.get_running_loop()))
-    except HostUnsupported as error:
-        pytest.skip(str(error))
 
 
 class World:

@@ -11,14 +11,15 @@ import pytest
 from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.user import PythonBuffer, VectorBuffer
 
-from .outside import World, blocking, inet, open_for_test, server, within
+from ..conftest import opened
+from .outside import World, blocking, inet, server, within
 
 
 @pytest.mark.parametrize("kind", ["uring", "ocall"])
 async def test_long_reads_lose_nothing(kind: str) -> None:
     """Over several chunks, parts of them, and into memory that is not there."""
     data = os.urandom(3 << 20)
-    boundary = open_for_test(kind)
+    boundary = opened(kind)
     with server() as outside:
         sock = World(boundary).host().tcp()
         await within(sock.connect(inet(outside.getsockname()[1])))

@@ -10,6 +10,7 @@ from occlum_async.abi import termios as tc
 from occlum_async.abi.errors import SyscallError
 from occlum_async.io.tty.registry import Terminals
 
+from ..conftest import settle
 from .conftest import FakeJobs
 from .test_pty import blocked, tell
 
@@ -33,11 +34,6 @@ class Driver:
 
     def close(self) -> None:
         self.closed = True
-
-
-async def settle() -> None:
-    for _ in range(6):
-        await asyncio.sleep(0)
 
 
 async def test_what_is_typed_and_shown_passes_the_line_discipline(terminals: Terminals, jobs: FakeJobs) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import mmap
 import struct
 from collections.abc import Awaitable, Callable
@@ -20,17 +19,6 @@ from occlum_async.io.uring.submitter import Submitter
 from occlum_async.sched.strand import Scheduler
 
 ECANCELED = 125
-
-
-@pytest.fixture
-async def scheduler() -> Scheduler:
-    return Scheduler(asyncio.get_running_loop())
-
-
-async def settle() -> None:
-    """Let every strand run until it waits."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 class Guest:

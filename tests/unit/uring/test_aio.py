@@ -14,7 +14,7 @@ from occlum_async.io.eventfd import EventFd
 from occlum_async.io.tally import Tally
 from occlum_async.sched.strand import Scheduler
 
-from .conftest import settle
+from ..conftest import settle
 
 
 async def number(value: int) -> int:

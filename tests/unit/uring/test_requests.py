@@ -23,7 +23,8 @@ from occlum_async.io.file import POLLIN
 from occlum_async.io.uring import account
 from occlum_async.io.uring.request import Request
 
-from .conftest import ECANCELED, Bench, settle
+from ..conftest import settle
+from .conftest import ECANCELED, Bench
 
 
 async def test_results_come_back(bench: Bench) -> None:
