@@ -66,6 +66,11 @@ class World:
         made.listen(backlog)
         return made
 
+    async def meet(self, listener: TcpSocket) -> tuple[socket.socket, TcpSocket]:
+        """A connection of the host's to ``listener``: both of its ends."""
+        peer = client(port_of(listener))
+        return peer, await within(listener.accept())
+
     async def settle(self, condition: Callable[[], Any]) -> None:
         """Let things happen until ``condition`` holds."""
         deadline = asyncio.get_running_loop().time() + TIME

@@ -50,8 +50,7 @@ def wires(world: World) -> list[Wire]:
 @pytest.mark.parametrize("kill", [disconnect, shut])
 async def test_killed_while_a_program_reads(world: World, kill: Callable[[int], None]) -> None:
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     peer.sendall(b"before")
     await world.settle(lambda: sock.inbox)
     reading = asyncio.ensure_future(read_all(sock))
@@ -70,8 +69,7 @@ async def test_killed_while_a_program_reads(world: World, kill: Callable[[int], 
 async def test_killed_while_bytes_leave(world: World, kill: Callable[[int], None]) -> None:
     """A send is under way to a peer that takes nothing. What the peer gets at last is a beginning of what was sent."""
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     blob = os.urandom(16 << 20)
     writing = asyncio.ensure_future(write_all(sock, blob))
     await world.settle(lambda: sock.sent >= sock.full_at)
@@ -126,8 +124,7 @@ async def test_a_listener_that_the_host_shuts(world: World) -> None:
     await fails(errno.EAGAIN, listener.accept())
     listener.close()
     other = world.listener()
-    peer = client(port_of(other))
-    sock = await within(other.accept())
+    peer, sock = await world.meet(other)
     peer.close()
     assert await read_all(sock) == b""
     sock.close()

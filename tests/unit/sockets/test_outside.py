@@ -109,8 +109,7 @@ async def test_half_close(world: World) -> None:
     """The peer ends first and is answered nevertheless; then we end first and hear the answer."""
     world.host()
     listener = world.listener()
-    one = client(port_of(listener))
-    sock = await within(listener.accept())
+    one, sock = await world.meet(listener)
     one.sendall(b"all")
     one.shutdown(socket.SHUT_WR)
     assert await read_all(sock) == b"all"
@@ -118,8 +117,7 @@ async def test_half_close(world: World) -> None:
     sock.close()
     assert await blocking(lambda: one.recv(100)) == b"late answer"
     assert await blocking(lambda: one.recv(100)) == b""
-    other = client(port_of(listener))
-    sock = await within(listener.accept())
+    other, sock = await world.meet(listener)
     await write_all(sock, b"request")
     sock.shutdown(SHUT_SEND)
     assert await blocking(lambda: other.recv(100)) == b"request"
@@ -137,8 +135,7 @@ async def test_close_after_write_loses_nothing(world: World) -> None:
     listener = world.listener()
     blob = os.urandom(600_000)
     for _ in range(5):
-        peer = client(port_of(listener))
-        sock = await within(listener.accept())
+        peer, sock = await world.meet(listener)
         await write_all(sock, blob)
         sock.close()
 
@@ -156,8 +153,7 @@ async def test_close_after_write_loses_nothing(world: World) -> None:
 async def test_reset_by_the_peer(world: World) -> None:
     world.host()
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     peer.sendall(b"before")
     await world.settle(lambda: sock.inbox)
     reset(peer)
@@ -173,8 +169,7 @@ async def test_reset_by_the_peer(world: World) -> None:
 async def test_close_with_bytes_unread_resets(world: World) -> None:
     world.host()
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     peer.sendall(b"unread")
     await world.settle(lambda: sock.inbox)
     sock.close()
@@ -206,8 +201,7 @@ async def test_stalled_peer_stops_the_sender_only(world: World) -> None:
         world.boundary.turn()
     assert not sock.poll() & select.POLLOUT
     assert total < 24 << 20
-    other = client(port_of(listener))
-    second = await within(listener.accept())
+    other, second = await world.meet(listener)
     await write_all(second, b"alive")
     assert await blocking(lambda: other.recv(10)) == b"alive"
     for end in (peer, other):
@@ -236,8 +230,7 @@ async def test_unread_input_is_bounded(world: World) -> None:
 async def test_interrupted_read_loses_nothing(world: World) -> None:
     world.host()
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     got = b""
 
     async def read() -> None:
@@ -504,8 +497,7 @@ async def test_close_while_connecting(world: World) -> None:
 async def test_options_reach_the_host(world: World) -> None:
     world.host()
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, struct.pack("<i", 1))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, struct.pack("<i", 77))
     wire = sock.peer

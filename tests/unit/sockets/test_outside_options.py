@@ -69,8 +69,7 @@ async def test_options_of_a_listener(world: World) -> None:
     listener.bind(inet(0))
     listener.listen(5)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, struct.pack("<i", 1234))
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     wire = sock.peer
     assert isinstance(wire, Wire)
 
@@ -100,8 +99,7 @@ async def test_cork(world: World) -> None:
     """Corked bytes leave together when the cork is drawn, or after a while; MSG_MORE does the same for one send."""
     world.host()
     listener = world.listener()
-    peer = client(port_of(listener))
-    sock = await within(listener.accept())
+    peer, sock = await world.meet(listener)
     operations = world.boundary.counters.operations
     name = "send" if world.boundary.name == "uring" else "sendmsg"
 
@@ -195,9 +193,8 @@ async def test_lo_leads_nowhere_else(world: World) -> None:
 
 
 async def urgent_peer(world: World, listener: TcpSocket) -> tuple[socket.socket, TcpSocket]:
-    peer = client(port_of(listener))
+    peer, sock = await world.meet(listener)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock = await within(listener.accept())
     return peer, sock
 
 
