@@ -24,7 +24,6 @@ from .outside import (
     LOOPBACK,
     World,
     blocking,
-    client,
     fails,
     inet,
     port_of,
