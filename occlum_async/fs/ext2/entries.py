@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import layout
 from .buffers import Buffer
 from .inode import Ext2Inode
+from .namemap import NameMap
 
 if TYPE_CHECKING:
     from .filesystem import Ext2
@@ -24,6 +25,8 @@ HEAD = _ENTRY.size
 _UNKNOWN = 0xFFFF  # of ``room``
 READ_AHEAD = 32  # blocks
 GROWING = 4  # blocks that a directory has that will have more
+MAPPED = 8  # blocks from which on a directory has a map of its names
+ENTERED = 4  # blocks whose names one search enters into it
 
 
 class Entry(NamedTuple):
@@ -57,6 +60,7 @@ class Entries(Ext2Inode):
         self._absent = b""  # the name that was looked for last and not found
         self._near = 0  # the block where the last one was found: its neighbours are often next
         self._changes = 0
+        self._map: NameMap | None = None  # of a large directory
 
     # -- blocks -------------------------------------------------------------------------------
 
@@ -124,16 +128,38 @@ class Entries(Ext2Inode):
         if name == self._absent:
             return None
         while True:
-            changes, count = self._changes, self.blocks
-            for step in range(count):
-                number = (self._near + step) % count
-                entry = self._find_in(await self.entry_block(number), name)
-                if entry is not None:
-                    self._near = number
-                    return entry
+            changes = self._changes
+            entry = await self._mapped(name) or await self._search(name)
+            if entry is not None:
+                return entry
             if changes == self._changes:  # else it may have been moved to where had been looked before
                 self._absent = name
                 return None
+
+    async def _mapped(self, name: bytes) -> Entry | None:
+        """The entry of that name if the map knows it. EIO."""
+        if self._map is None and self.blocks >= MAPPED:
+            self._map = NameMap(self.fs.name_maps, self.blocks)
+        number = None if self._map is None else self._map.places.get(name)
+        return None if number is None else self._find_in(await self.entry_block(number), name)
+
+    async def _search(self, name: bytes) -> Entry | None:
+        """The entry of that name if it is in a block that the map does not know all of. EIO."""
+        known, left = self._map, ENTERED
+        count = self.blocks
+        for step in range(count if known is None or known.unknown else 0):
+            number = (self._near + step) % count
+            if known is not None and known.known[number]:
+                continue
+            buffer = await self.entry_block(number)
+            entry = self._find_in(buffer, name)
+            if entry is not None:
+                self._near = number
+                return entry
+            if known is not None and left and not known.full:
+                known.enter(number, [found for _, ino, _, found in self._records(buffer) if ino])
+                left -= 1
+        return None
 
     def _find_in(self, buffer: Buffer, name: bytes) -> Entry | None:
         data = buffer.data
@@ -215,6 +241,8 @@ class Entries(Ext2Inode):
             struct.pack_into("<H", buffer.data, spot.offset + 4, used)
         self._put(buffer, spot.offset + used, length - used, name, ino, mode)
         left = length - used - needed
+        if self._map is not None:
+            self._map.added(spot.number, name)
         self._room[spot.number] = max(left, spot.others)
         if left >= spot.others:
             self._spot = Spot(spot.number, spot.offset + used, left, spot.others)
@@ -269,11 +297,15 @@ class Entries(Ext2Inode):
         self.size += self._size
         self._places.append(place)
         self._room.append(self._size)
+        if self._map is not None:
+            self._map.grown()
 
     def remove_entry(self, entry: Entry) -> None:
         """Take a name out: the record before it in the block takes its room."""
         data = entry.buffer.data
-        length = struct.unpack_from("<H", data, entry.offset + 4)[0]
+        _, length, name_length, _ = _ENTRY.unpack_from(data, entry.offset)
+        if self._map is not None:
+            self._map.removed(bytes(data[entry.offset + HEAD : entry.offset + HEAD + name_length]))
         if entry.previous < 0:
             struct.pack_into("<I", data, entry.offset, 0)
         else:

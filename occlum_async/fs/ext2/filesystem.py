@@ -33,6 +33,7 @@ from .file import Ext2File
 from .groups import Groups
 from .inode import Ext2Inode
 from .inodetable import InodeTable
+from .namemap import NameMaps
 from .orphans import Orphans
 from .superblock import BadSuperblock, Superblock
 
@@ -131,6 +132,7 @@ class Ext2(FileSystem):
         self.blocks = BlockAllocator(self)
         self.table = InodeTable(self)
         self.map = BlockMap(self)
+        self.name_maps = NameMaps()
         self.orphans = Orphans(self)
         self._overhead = superblock.first_data_block + sum(
             2 + superblock.table_blocks

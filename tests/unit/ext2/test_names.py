@@ -68,6 +68,68 @@ async def test_many_names(tmp_path: Path, disks: Callable[..., Any], block_size:
     fsck(mounted.fs.block_device, tmp_path / "image")
 
 
+@pytest.mark.parametrize("limit", (100, 1000, 1 << 18))
+async def test_the_map_of_names_says_what_the_blocks_say(disks: Callable[..., Any], limit: int) -> None:
+    """Two large directories change at random, and share a map that is too small for both, for one, or for none."""
+    chance = random.Random(limit)
+    mounted = await disks(16, 1024)
+    mounted.fs.name_maps.limit = limit
+    folders = [await mounted.root.mkdir(b"%d" % number, 0o755, ROOT) for number in range(2)]
+    file = await mounted.root.create(b"file", REGULAR, ROOT)
+    names: list[set[bytes]] = [set(), set()]
+    for _ in range(6000):
+        which, name = chance.randrange(2), b"%d" % chance.randrange(1500) + b"x" * chance.randrange(3)
+        folder, there = folders[which], names[which]
+        what = chance.random()
+        if name not in there:
+            with failing(errno.ENOENT):
+                await folder.lookup(name)
+            if what < 0.8:
+                await folder.link(name, file)
+                there.add(name)
+            continue
+        assert await folder.lookup(name) is file
+        if what < 0.3:
+            await folder.unlink(name, file)
+            there.discard(name)
+        elif what < 0.5 and name not in names[1 - which]:
+            await folder.rename(name, file, folders[1 - which], name, None)
+            there.discard(name)
+            names[1 - which].add(name)
+        elif what < 0.51:
+            folders[which] = folder = None  # and its map
+            folders[which] = await mounted.root.lookup(b"%d" % which)
+    for folder, there in zip(folders, names, strict=True):
+        assert folder.size >= 8 * 1024
+        assert sorted(await names_of(folder)) == sorted(there)
+    maps = mounted.fs.name_maps
+    assert maps.used == sum(len(one.places) for one in maps.members) <= limit
+    assert maps.used > 1000 or limit < 2000
+
+
+async def test_a_name_that_is_there_twice(tmp_path: Path) -> None:
+    """On a damaged disk: each of them is found and can be removed."""
+    mounted = await mount(mke2fs(tmp_path / "image", 8 << 20, "-b", "1024"))
+    folder = await mounted.root.mkdir(b"d", 0o755, ROOT)
+    file = await mounted.root.create(b"file", REGULAR, ROOT)
+    for number in range(1000):
+        await folder.link(b"name-%04d" % number, file)
+    for number in (3, 700):
+        buffer = (await folder.find_entry(b"name-%04d" % number)).buffer
+        at = buffer.data.index(b"name-%04d" % number)
+        buffer.data[at : at + 9] = b"the-other"
+    await mounted.fs.unmount()
+    mounted = await mount(mounted.fs.block_device)
+    folder, file = await mounted.root.lookup(b"d"), await mounted.root.lookup(b"file")
+    for number in range(1000):
+        if number not in (3, 700):
+            assert await folder.lookup(b"name-%04d" % number) is file
+    for _ in range(2):
+        await folder.unlink(b"the-other", await folder.lookup(b"the-other"))
+    with failing(errno.ENOENT):
+        await folder.lookup(b"the-other")
+
+
 async def test_names_inside_of_names(disks: Callable[..., Any]) -> None:
     """A name is not found where its bytes are a part of another one, or of what was removed."""
     mounted = await disks(8)
