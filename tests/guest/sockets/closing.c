@@ -1,8 +1,7 @@
 // A descriptor that is closed, or a process that forks, while a thread waits on the socket: the wait goes on, as the
 // call holds the socket, and no byte is lost or comes twice.
-#include "../claim.h"
+#include "loopback.h"
 
-#include <netinet/in.h>
 #include <sys/epoll.h>
 
 static int client, server;
@@ -11,23 +10,8 @@ static char got[256];
 static long result;
 static int failure;
 
-static int listen_anywhere(struct sockaddr_in *name) {
-    int listener = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    socklen_t size = sizeof *name;
-    *name = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    MUST(bind(listener, (void *)name, size));
-    MUST(getsockname(listener, (void *)name, &size));
-    MUST(listen(listener, 16));
-    return listener;
-}
-
 static void connect_pair(void) {
-    struct sockaddr_in name;
-    int listener = listen_anywhere(&name);
-    client = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(connect(client, (void *)&name, sizeof name));
-    server = MUST(accept(listener, NULL, NULL));
-    close(listener);
+    connect_by(MUST(socket(AF_INET, SOCK_STREAM, 0)), &client, &server);
 }
 
 static volatile pid_t waiting; // the thread, as soon as it is about to wait
@@ -127,6 +111,13 @@ static void shut_while_receiving(void) {
     TRY(recv(client, got, 1, 0));
     close(client);
     close(server);
+}
+
+static int listen_anywhere(struct sockaddr_in *name) {
+    int listener = MUST(socket(AF_INET, SOCK_STREAM, 0));
+    *name = bind_anywhere(listener);
+    MUST(listen(listener, 16));
+    return listener;
 }
 
 static void closed_while_accepting(void) {

@@ -1,4 +1,5 @@
 // The queue of errors: notifications of MSG_ZEROCOPY, and IP_RECVERR for datagrams that found nobody.
+#include "loopback.h"
 #include "version6.h"
 
 #include <linux/errqueue.h>
@@ -84,10 +85,8 @@ static void zero_copy(int family) {
 static void refused(void) {
     puts("refused");
     int fd = MUST(socket(AF_INET, SOCK_DGRAM, 0)), gone = MUST(socket(AF_INET, SOCK_DGRAM, 0));
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in name = bind_anywhere(gone);
     socklen_t size = sizeof name;
-    MUST(bind(gone, (void *)&name, size));
-    MUST(getsockname(gone, (void *)&name, &size));
     port = name.sin_port;
     close(gone);
     TRY(sendto(fd, "unheard", 7, 0, (void *)&name, size));

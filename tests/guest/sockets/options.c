@@ -1,5 +1,6 @@
 // Socket options: what each holds from the start, which values it takes, and what it gives back, for a fresh socket, a
 // listening one, a connected one, and datagram sockets of both families.
+#include "loopback.h"
 #include "version6.h"
 
 #include <netinet/tcp.h>
@@ -80,13 +81,10 @@ int main(void) {
     need_version6();
     // As root some more is allowed, which a container would not: ask as anybody does.
     if (geteuid() == 0) MUST(setresuid(1000, 1000, 1000));
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof name;
     int listener = MUST(socket(AF_INET, SOCK_STREAM, 0)), client = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(bind(listener, (void *)&name, size));
-    MUST(getsockname(listener, (void *)&name, &size));
+    struct sockaddr_in name = bind_anywhere(listener);
     MUST(listen(listener, 5));
-    MUST(connect(client, (void *)&name, size));
+    MUST(connect(client, (void *)&name, sizeof name));
     all_of("fresh", MUST(socket(AF_INET, SOCK_STREAM, 0)));
     all_of("listening", listener);
     all_of("connected", client);

@@ -1,7 +1,6 @@
 // TCP's urgent data: MSG_OOB, SO_OOBINLINE, SIOCATMARK, POLLPRI, select's third set, and SIGURG for the owner.
-#include "../claim.h"
+#include "loopback.h"
 
-#include <netinet/in.h>
 #include <sys/select.h>
 
 static int client, server;
@@ -15,15 +14,7 @@ static void count(int signo) {
 static void connect_pair(int in_line) {
     int listener = MUST(socket(AF_INET, SOCK_STREAM, 0));
     if (in_line) MUST(setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof in_line));
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof name;
-    MUST(bind(listener, (void *)&name, size));
-    MUST(getsockname(listener, (void *)&name, &size));
-    MUST(listen(listener, 1));
-    client = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(connect(client, (void *)&name, size));
-    server = MUST(accept(listener, NULL, NULL));
-    close(listener);
+    connect_by(listener, &client, &server);
 }
 
 static void send_urgent(const char *text) {

@@ -13,12 +13,6 @@
 #define USE_REGISTERED_RING (1u << 31)
 static struct ring r;
 
-static void need(int op) {
-    struct { struct io_uring_probe head; struct io_uring_probe_op ops[64]; } probe = {0};
-    MUST(ring_register(r.fd, IORING_REGISTER_PROBE, &probe, 64));
-    if (probe.head.last_op < op) { printf("no operation %d\n", op); exit(98); }
-}
-
 static void without_array(void) {
     struct ring n = ring_make(4, SETUP_NO_SQARRAY, 0);
     FACT(n.params.sq_off.array);
@@ -139,7 +133,7 @@ static void registered_ring(void) {
 int main(void) {
     begin();
     r = ring_make(16, 0, 0);
-    need(PIPE_OP);
+    need_operation(&r, PIPE_OP);
     without_array();
     mapped_buffers();
     repeating();

@@ -10,12 +10,6 @@ enum {
 };
 static struct ring r;
 
-static void need(int op) {
-    struct { struct io_uring_probe head; struct io_uring_probe_op ops[64]; } probe = {0};
-    MUST(ring_register(r.fd, IORING_REGISTER_PROBE, &probe, 64));
-    if (probe.head.last_op < op) { printf("no operation %d\n", op); exit(98); }
-}
-
 static void files(void) {
     int fd = MUST(open("file", O_RDWR | O_CREAT, 0644)), reader = MUST(open("file", O_RDONLY));
     next_entry(&r, FTRUNCATE, fd, NULL, 0, 5000, 1);
@@ -201,7 +195,7 @@ static void reads(void) {
 int main(void) {
     begin();
     r = ring_make(16, 0, 0);
-    need(PIPE);
+    need_operation(&r, PIPE);
     fresh_directory();
     files();
     vectors();

@@ -58,6 +58,13 @@ static inline struct ring ring_make(unsigned entries, unsigned flags, unsigned c
     return r;
 }
 
+// Ends with 98 where the host's io_uring is older than an operation.
+static inline void need_operation(struct ring *r, int op) {
+    struct { struct io_uring_probe head; struct io_uring_probe_op ops[64]; } probe = {0};
+    MUST(ring_register(r->fd, IORING_REGISTER_PROBE, &probe, 64));
+    if (probe.head.last_op < op) { printf("no operation %d\n", op); exit(98); }
+}
+
 // Gives the ring back. A mapping would keep it alive.
 static inline void ring_free(struct ring *r) {
     munmap(r->sqes, r->params.sq_entries * sizeof(struct io_uring_sqe));
