@@ -49,6 +49,23 @@ def fails() -> Callable[..., Awaitable[SyscallError]]:
     return check
 
 
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a call that must not block."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("a non-blocking call has blocked")
+
+
+def outcome(call: Callable[..., Any], *args: Any) -> Any:
+    """The result of a call, ours or Linux', or the name of its error."""
+    try:
+        return call(*args)
+    except (OSError, SyscallError) as error:
+        return errno.errorcode[error.errno or 0]
+
+
 @pytest.fixture
 def thread(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> Thread:
     """A thread of root's in a LibOS with IPC objects; whatever task a test runs is taken for its."""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occlum_async.abi.errors import Interrupted, SyscallError
+from occlum_async.abi.errors import Interrupted
 from occlum_async.io.epoll import (
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
@@ -31,6 +31,8 @@ from occlum_async.io.file import POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, 
 from occlum_async.io.pipe import make_pipe
 from occlum_async.io.tally import Tally
 from occlum_async.sched.strand import Scheduler
+
+from .conftest import at_once, outcome
 
 ONE = (1).to_bytes(8, "little")
 
@@ -290,34 +292,16 @@ class Ours:
         self.epoll.control(operation, index, self.files[index], events, index)
 
     def wait(self, limit: int) -> list[tuple[int, int]]:
-        return self.run(self.epoll.wait(limit, 0))
+        return at_once(self.epoll.wait(limit, 0))
 
     def read(self, index: int, size: int) -> None:
-        self.run(self.files[index].read(size))
+        at_once(self.files[index].read(size))
 
     def write(self, index: int, size: int) -> None:
-        self.run(self.files[index].write(ONE * (size if index < 4 else 1)))
+        at_once(self.files[index].write(ONE * (size if index < 4 else 1)))
 
     def close(self, index: int) -> None:
         self.files[index].release()
-
-    @staticmethod
-    def run(coroutine):
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            return stop.value
-        raise AssertionError("a non-blocking call has blocked")
-
-
-def outcome(call, *args):
-    """The result of a call, or its errno."""
-    try:
-        return call(*args)
-    except OSError as error:
-        return error.errno
-    except SyscallError as error:
-        return error.errno
 
 
 FILES = st.integers(0, 5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
-import errno
 import fcntl
 import os
 import select
@@ -14,10 +13,11 @@ import signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.user import PythonPointer
 from occlum_async.io.pipe import FIONREAD, make_pipe
 from occlum_async.sched.strand import Scheduler
+
+from .conftest import at_once, outcome
 
 F_SETPIPE_SZ, F_GETPIPE_SZ = 1031, 1032
 ALL = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
@@ -58,19 +58,11 @@ class Ours:
     def __init__(self, scheduler) -> None:
         self.ends = make_pipe(scheduler, os.O_NONBLOCK)
 
-    @staticmethod
-    def run(coroutine):
-        try:
-            coroutine.send(None)
-        except StopIteration as stop:
-            return stop.value
-        raise AssertionError("a non-blocking call has blocked")
-
     def read(self, size):
-        return self.run(self.ends[0].read(size))
+        return at_once(self.ends[0].read(size))
 
     def write(self, data):
-        return self.run(self.ends[1].write(data))
+        return at_once(self.ends[1].write(data))
 
     def packets(self, on):
         self.ends[1].flags = self.ends[1].flags & ~os.O_DIRECT | (os.O_DIRECT if on else 0)
@@ -80,18 +72,11 @@ class Ours:
 
     def state(self, end):
         target = PythonPointer(bytearray(4))
-        self.run(self.ends[end].ioctl(None, FIONREAD, target))
+        at_once(self.ends[end].ioctl(None, FIONREAD, target))
         return self.ends[end].poll() or [], int.from_bytes(target.data, "little"), self.ends[end].pipe_size
 
     def close(self, end):
         self.ends[end].close()
-
-
-def outcome(call, *args):
-    try:
-        return call(*args)
-    except (OSError, SyscallError) as error:
-        return errno.errorcode[error.errno]
 
 
 SIZES = st.one_of(st.integers(0, 300), st.sampled_from([4095, 4096, 4097, 8192, 10_000, 70_000]))

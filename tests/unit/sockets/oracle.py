@@ -66,6 +66,15 @@ class World:
         self.sockets.append(one)
         return len(self.sockets) - 1
 
+    async def listen(self, s: int, backlog: int = 8) -> None:
+        await self.step("listen", lambda: self.sockets[s].listen(backlog))
+
+    async def getopt(self, s: int, level: int, name: int, size: int = 4) -> Any:
+        return await self.step("getsockopt", lambda: self.sockets[s].getsockopt(level, name, size))
+
+    async def setopt(self, s: int, level: int, name: int, value: bytes) -> None:
+        await self.step("setsockopt", lambda: self.sockets[s].setsockopt(level, name, value))
+
 
 class HostWorld(World):
     """Linux itself, through libc's view of it."""
@@ -83,9 +92,6 @@ class HostWorld(World):
 
     async def connect(self, s: int, raw: bytes) -> None:
         await self.step("connect", lambda: _call("connect", self.sockets[s], raw))
-
-    async def listen(self, s: int, backlog: int = 8) -> None:
-        await self.step("listen", lambda: self.sockets[s].listen(backlog))
 
     async def accept(self, s: int) -> int:
         def action() -> socket.socket:
@@ -123,12 +129,6 @@ class HostWorld(World):
             return event_names(found[0][1] if found else 0)
 
         await self.step("poll", action)
-
-    async def getopt(self, s: int, level: int, name: int, size: int = 4) -> Any:
-        return await self.step("getsockopt", lambda: self.sockets[s].getsockopt(level, name, size))
-
-    async def setopt(self, s: int, level: int, name: int, value: bytes) -> None:
-        await self.step("setsockopt", lambda: self.sockets[s].setsockopt(level, name, value))
 
     async def ioctl(self, s: int, command: int) -> None:
         import fcntl
@@ -227,9 +227,6 @@ class LibosWorld(World):
 
         await self.step("connect", action)
 
-    async def listen(self, s: int, backlog: int = 8) -> None:
-        await self.step("listen", lambda: self.sockets[s].listen(backlog))
-
     async def accept(self, s: int) -> int:
         return self._own(await self.step("accept", lambda: self.sockets[s].accept()))
 
@@ -255,12 +252,6 @@ class LibosWorld(World):
 
     async def poll(self, s: int) -> None:
         await self.step("poll", lambda: event_names(self.sockets[s].poll()))
-
-    async def getopt(self, s: int, level: int, name: int, size: int = 4) -> Any:
-        return await self.step("getsockopt", lambda: self.sockets[s].getsockopt(level, name, size))
-
-    async def setopt(self, s: int, level: int, name: int, value: bytes) -> None:
-        await self.step("setsockopt", lambda: self.sockets[s].setsockopt(level, name, value))
 
     async def ioctl(self, s: int, command: int) -> None:
         async def action() -> bytes:
