@@ -61,34 +61,47 @@ for n in itertools.count(start + 1):
 """
 
 
-async def make_disk(path: Path) -> None:
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A sealed disk with an empty file system; its key is in the file beside it."""
+    path = tmp_path / "d.mls"
     disk = await MlsDisk.create(path, KEY, blocks=BLOCKS)
     await mkfs(disk)
     await disk.close()
     path.with_suffix(".key").write_bytes(KEY)
+    return path
 
 
-async def run_and_kill(path: Path, program: str, lines: int) -> list[int]:
-    """Run a Python program inside, and kill the LibOS when it has said at least so much; all that it said."""
-    mount = f"type=ext2,source={path},target=/data,key-file={path.with_suffix('.key')}"
-    command = (sys.executable, "-m", "occlum_async", "run", "--mount", mount, "/usr/bin/python3", "-c", program)
+def run(path: Path, *program: str, options: str = "") -> tuple[str, ...]:
+    """The command that runs ``program`` with the disk at /data."""
+    mount = f"type=ext2,source={path},target=/data,key-file={path.with_suffix('.key')}{options}"
+    return (sys.executable, "-m", "occlum_async", "run", "--mount", mount, *program)
+
+
+async def run_and_kill(path: Path, program: str, lines: int) -> int:
+    """Run a Python program inside, and kill the LibOS when it has said at least so much; the last that it said.
+
+    The disk is whole then.
+    """
+    command = run(path, "/usr/bin/python3", "-c", program)
     process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE)
     assert process.stdout is not None
     said = [int(await process.stdout.readline()) for _ in range(lines)]
     process.kill()
     rest = await process.stdout.read()  # to its end: every guest is gone
     await process.wait()
-    return said + [int(line) for line in rest.split(b"\n")[:-1]]
+    await check_disk(path)
+    return max(said + [int(line) for line in rest.split(b"\n")[:-1]])
 
 
-async def check_disk(path: Path, folder: Path) -> None:
+async def check_disk(path: Path) -> None:
     """Every block verifies, and e2fsck(8) finds nothing to say about the file system."""
     boundary = open_boundary("auto", Scheduler(asyncio.get_running_loop()))
     disk = await open_disk(boundary, str(path), KEY, read_only=True)
     assert isinstance(disk, MlsDisk)
     report = await disk.check()
     assert report.whole, report.faults
-    plain = folder / "plain.img"
+    plain = path.with_suffix(".img")
     with plain.open("wb") as file:
         for start in range(0, disk.blocks, 256):
             file.write(await disk.read(start, min(256, disk.blocks - start)))
@@ -115,13 +128,10 @@ def lines(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.mark.parametrize("mode", ("delete", "wal"))
-async def test_a_database(tmp_path: Path, mode: str, lines: int) -> None:
-    path = tmp_path / "d.mls"
-    await make_disk(path)
+async def test_a_database(path: Path, mode: str, lines: int) -> None:
     last = 0
     for _ in range(2):
-        last = max(await run_and_kill(path, DATABASE % mode, lines))
-        await check_disk(path, tmp_path)
+        last = await run_and_kill(path, DATABASE % mode, lines)
         program = (
             'import sqlite3; b = sqlite3.connect("/data/base"); print(*b.execute("pragma integrity_check").fetchone(), '
             '*b.execute("select max(n), count(*) from t").fetchone())'
@@ -130,11 +140,8 @@ async def test_a_database(tmp_path: Path, mode: str, lines: int) -> None:
         assert whole == "ok" and highest == count and int(highest) in (last, last + 1)
 
 
-async def test_files_that_are_synced_and_renamed(tmp_path: Path, lines: int) -> None:
-    path = tmp_path / "d.mls"
-    await make_disk(path)
-    last = max(await run_and_kill(path, FILES, lines))
-    await check_disk(path, tmp_path)
+async def test_files_that_are_synced_and_renamed(path: Path, lines: int) -> None:
+    last = await run_and_kill(path, FILES, lines)
     program = """
 import os, zlib
 for name in os.listdir("/data"):
@@ -148,11 +155,8 @@ for name in os.listdir("/data"):
     assert found[0] <= 1 and found == list(range(found[0], found[-1] + 1)) and found[-1] in (last, last + 1)
 
 
-async def test_a_mapping_that_is_synced(tmp_path: Path, lines: int) -> None:
-    path = tmp_path / "d.mls"
-    await make_disk(path)
-    last = max(await run_and_kill(path, MAPPED, lines))
-    await check_disk(path, tmp_path)
+async def test_a_mapping_that_is_synced(path: Path, lines: int) -> None:
+    last = await run_and_kill(path, MAPPED, lines)
     program = """
 data = open("/data/mapped", "rb").read()
 n = int.from_bytes(data[:8], "little")
@@ -165,17 +169,14 @@ print(n)
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("fio") is None, reason="fio is not installed")
 @pytest.mark.parametrize("attempt", range(5))
-async def test_fio_is_killed(tmp_path: Path, attempt: int) -> None:
-    path = tmp_path / "d.mls"
-    await make_disk(path)
-    mount = f"type=ext2,source={path},target=/data,key-file={path.with_suffix('.key')},cache=16m"
+async def test_fio_is_killed(path: Path, attempt: int) -> None:
     job = ("--name=x", "--filename=/data/f", "--size=32m", "--rw=randwrite", "--bs=4k", "--fsync=64", "--loops=1000")
-    command = (sys.executable, "-m", "occlum_async", "run", "--mount", mount, "/usr/bin/fio", *job)
+    command = run(path, "/usr/bin/fio", *job, options=",cache=16m")
     process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=DEVNULL)
     size = path.stat().st_blocks
     while path.stat().st_blocks < size + 10000 * (attempt + 1) and process.returncode is None:
         await asyncio.sleep(0.01)
     process.kill()
     await process.wait()
-    await check_disk(path, tmp_path)
+    await check_disk(path)
     assert 0 <= int(await ask(path, 'import os; print(os.stat("/data/f").st_size)')) <= 32 << 20
