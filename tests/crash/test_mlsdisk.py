@@ -11,7 +11,7 @@ from occlum_async.fs.mlsdisk import MemoryCounter, MlsDisk
 from occlum_async.fs.mlsdisk.space import Space
 from tests.crash.simulated import Blocks, History, SimulatedDisk
 from tests.crash.test_mlsdisk_attacks import needed_places
-from tests.crash.workload import CACHE, KEY, Run, change, content, contents, run
+from tests.crash.workload import CACHE, KEY, Run, change, contents, fill, run
 
 BLOCKS = 700
 
@@ -20,10 +20,7 @@ async def full(counter: MemoryCounter | None = None) -> tuple[SimulatedDisk, Blo
     """A disk that is full, so that blocks are soon written over that were in use a moment ago; and what is on it."""
     disk = SimulatedDisk(BLOCKS)
     mls = await MlsDisk.create(disk, KEY, counter=counter, cache=CACHE)
-    chance = random.Random(0)
-    model = {block: content(chance) for block in range(mls.blocks)}
-    for block, data in model.items():
-        await mls.write(block, data)
+    model = await fill(mls, random.Random(0))
     await mls.close()
     return SimulatedDisk(BLOCKS, disk.content), model
 

@@ -13,7 +13,7 @@ from occlum_async.errors import DiskError
 from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.mlsdisk import CallbackCounter, MemoryCounter, MlsDisk
 from tests.crash.simulated import EMPTY, Blocks, SimulatedDisk
-from tests.crash.workload import CACHE, KEY, change, content, contents
+from tests.crash.workload import CACHE, KEY, change, content, contents, fill
 
 BLOCKS = 600
 
@@ -138,9 +138,7 @@ async def test_a_full_disk_says_so_and_goes_on_after_a_sync() -> None:
     disk = SimulatedDisk(BLOCKS)
     mls = await MlsDisk.create(disk, KEY, cache=CACHE, strict=True)
     chance = random.Random(1)
-    model = {block: content(chance) for block in range(mls.blocks)}
-    for block, data in model.items():
-        await mls.write(block, data)
+    model = await fill(mls, chance)
     await mls.sync()
     full = 0
     for _ in range(2000):

@@ -47,6 +47,14 @@ def content(chance: random.Random) -> bytes:
     return chance.randbytes(16) * (BLOCK // 16)
 
 
+async def fill(disk: MlsDisk, chance: random.Random) -> Blocks:
+    """Write every block; what is on it now."""
+    model = {block: content(chance) for block in range(disk.blocks)}
+    for block, data in model.items():
+        await disk.write(block, data)
+    return model
+
+
 async def change(
     disk: MlsDisk, model: Blocks, chance: random.Random, sync: Callable[[], Awaitable[None]] | None = None
 ) -> None:
