@@ -12,7 +12,7 @@ from ...abi.socket import MSG_DONTWAIT, InetAddress, decode_inet, encode_inet
 from ..boundary import Boundary
 from ..boundary.network import Datagram, HostNetwork, Pending
 from ..file import POLLOUT
-from .packets import Packet, packet_from_host
+from .packets import Packet, packet_from_host, with_segment
 
 if TYPE_CHECKING:
     from .udp import UdpSocket
@@ -62,9 +62,16 @@ class Datagrams:
         if self._receiving is None and not self._closing:
             self._receiving = self.network.receive_datagrams(self.fd, self._arrived)
 
-    async def send(self, payload: bytes, destination: InetAddress | None, flags: int, control: bytes = b"") -> None:
-        """Send one datagram; None: to where the descriptor is connected. Waits for room, unless told not to."""
+    async def send(
+        self, payload: bytes, destination: InetAddress | None, flags: int, control: bytes = b"", segment: int = 0
+    ) -> None:
+        """Send one datagram; None: to where the descriptor is connected. Waits for room, unless told not to.
+
+        ``segment``: the host cuts it into datagrams of that size.
+        """
         address = b"" if destination is None else encode_inet(destination, self.family)
+        if segment:
+            control = with_segment(control, segment)
         while True:
             try:
                 self.network.send_datagram(self.fd, payload, address, control)

@@ -280,13 +280,15 @@ class HostSide(WithWires):
         return None if destination is None else decode_inet(self.network.name(claim.fd)).host
 
     async def send(
-        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b""
-    ) -> None:
+        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b"",
+        segment: int = 0,
+    ) -> None:  # fmt: skip
         await self._admit(socket, destination, errno.EACCES)
         claim = self._claims.get(socket)
         if not isinstance(claim, Datagrams):
             raise SyscallError(errno.ENETUNREACH)
-        await claim.send(payload, None if destination == socket.destination else destination, flags, control)
+        known = destination == socket.destination
+        await claim.send(payload, None if known else destination, flags, control, segment)
 
     async def _admit(self, socket: UdpSocket, destination: InetAddress, error: int) -> None:
         key = destination.host, destination.port

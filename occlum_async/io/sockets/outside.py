@@ -56,9 +56,10 @@ class Outside:
         return None
 
     async def send(
-        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b""
-    ) -> None:
-        """Send a datagram outside, with control messages that were checked."""
+        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b"",
+        segment: int = 0,
+    ) -> None:  # fmt: skip
+        """Send a datagram outside, with control messages that were checked; ``segment``: cut into such of that size."""
         raise SyscallError(errno.ENETUNREACH)
 
     def option_set(self, socket: InetSocket, level: int, name: int) -> None:

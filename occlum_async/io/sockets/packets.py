@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 PKTINFO4 = struct.Struct("<i4s4s")  # interface, local address, destination
 PKTINFO6 = struct.Struct("<16sI")  # destination, interface
+SEGMENT = struct.Struct("<H")  # UDP_SEGMENT
 CONTROL_MAX = 256  # bytes of control messages that go to the host, or come from it
 
 
@@ -46,14 +47,21 @@ class Packet(NamedTuple):
     hops: int = ip.DEFAULT_HOPS
     service: int = 0
     port: int = 0
+    # The size of the datagrams that were joined to this one (UDP_GRO), 0 if it is one by itself.
+    segment: int = 0
 
 
 class Wish(NamedTuple):
-    """Of a datagram to be sent: its source address and header, where control messages ask for them."""
+    """Of a datagram to be sent: its source address and header, where control messages ask for them.
+
+    ``segment`` is the size of the datagrams that it is cut into (UDP_SEGMENT): 0 for not at all, -1 where the socket's
+    option holds.
+    """
 
     source: bytes = b""
     hops: int = 0
     service: int = -1
+    segment: int = -1
     # The messages as they go to the host.
     control: bytes = b""
 
@@ -96,6 +104,8 @@ def packet_from_host(control: bytes, packet: Packet) -> Packet:
 def told(socket: UdpSocket, packet: Packet) -> list[ControlMessage]:
     """What a program has asked to be told of a datagram."""
     messages = []
+    if packet.segment and socket.option(ip.UDP_GRO, SOL_UDP):
+        messages.append(ControlMessage(SOL_UDP, ip.UDP_GRO, INT.pack(packet.segment)))
     host = packet.host
     if len(host) == 4:
         if socket.option(ip.IP_PKTINFO, SOL_IP):
@@ -131,7 +141,10 @@ def wish_of(socket: UdpSocket, messages: Sequence[ControlMessage]) -> Wish:
                 raise SyscallError(errno.EINVAL)
             continue
         if message.level == SOL_UDP:
-            raise SyscallError(errno.EINVAL)
+            if message.type != ip.UDP_SEGMENT or len(message.data) != SEGMENT.size:
+                raise SyscallError(errno.EINVAL)
+            wish = wish._replace(segment=SEGMENT.unpack(message.data)[0])
+            continue
         if message.level != SOL_IP and (message.level != SOL_IPV6 or socket.family != AF_INET6):
             continue  # another protocol's
         wish = _with(socket, wish, message)
@@ -139,6 +152,13 @@ def wish_of(socket: UdpSocket, messages: Sequence[ControlMessage]) -> Wish:
     if writer.truncated:
         raise SyscallError(errno.EINVAL)
     return wish._replace(control=bytes(writer.data)) if writer.data else wish
+
+
+def with_segment(control: bytes, segment: int) -> bytes:
+    """The control messages of a datagram, and that the host is to cut it into datagrams of so many bytes."""
+    writer = ControlWriter(CONTROL_MAX)
+    writer.put(ControlMessage(SOL_UDP, ip.UDP_SEGMENT, SEGMENT.pack(segment)))
+    return control + bytes(writer.data)
 
 
 def _with(socket: UdpSocket, wish: Wish, message: ControlMessage) -> Wish:

@@ -160,11 +160,12 @@ class PrivateNetwork(WithWires):
     prefers = takes
 
     async def send(
-        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b""
-    ) -> None:
+        self, socket: UdpSocket, payload: bytes, destination: InetAddress, flags: int, control: bytes = b"",
+        segment: int = 0,
+    ) -> None:  # fmt: skip
         forward = self._flow(socket, destination)
         if forward is not None:
-            await forward.send(payload, destination, flags)
+            await forward.send(payload, destination, flags, segment=segment)
 
     def close(self) -> None:
         for gate in self._gates:

@@ -20,6 +20,7 @@ from ...abi.socket import (
     SHUT_BOTH,
     SHUT_RECEIVE,
     SHUT_SEND,
+    SO_NO_CHECK,
     SOCK_DGRAM,
     SOL_IP,
     SOL_IPV6,
@@ -38,6 +39,7 @@ from ..file import (
     POLLWRBAND,
     POLLWRNORM,
 )
+from . import interface
 from . import ipoptions as ip
 from .inet import InetSocket, is_multicast
 from .packets import NO_WISH, Packet, Wish, told, wish_of
@@ -53,6 +55,8 @@ IPPROTO_UDP = 17
 OVERHEAD = 768
 PAYLOAD_MAX4, PAYLOAD_MAX6 = 65507, 65527
 BROADCAST = b"\x7f\xff\xff\xff"
+SEGMENTS_MAX = 128  # datagrams that one send is cut into
+HEADERS4, HEADERS6 = 20 + 8, 40 + 8
 
 
 class Draft(NamedTuple):
@@ -117,6 +121,8 @@ class UdpSocket(InetSocket, RecordSocket):
         if ancillary is not None:
             self.stack.flight.discard(ancillary.files)  # UDP carries no files, and does not complain
             wish = wish_of(self, ancillary.control)
+        if wish.segment < 0:
+            wish = wish._replace(segment=self.option(ip.UDP_SEGMENT, SOL_UDP))
         size = len(data)
         self.raise_error()
         if flags & MSG_OOB:
@@ -138,10 +144,13 @@ class UdpSocket(InetSocket, RecordSocket):
         self._cork = None
         outside = self._transmit(draft)
         if outside is not None:
-            flags |= MSG_DONTWAIT if self.nonblocking else 0
-            await self.stack.outside.send(self, draft.payload, outside, flags, draft.wish.control)
+            await self._send_outside(draft, outside, flags | (MSG_DONTWAIT if self.nonblocking else 0))
         self.sent_without_copy(flags, size)
         return size
+
+    async def _send_outside(self, draft: Draft, destination: InetAddress, flags: int) -> None:
+        segment = draft.wish.segment if draft.wish.segment < len(draft.payload) else 0
+        await self.stack.outside.send(self, draft.payload, destination, flags, draft.wish.control, segment)
 
     def _leads_outside(self, destination: InetAddress, sender: InetAddress) -> bool:
         """Whether a datagram for ``destination`` leaves the LibOS: it is not for anybody inside."""
@@ -174,12 +183,24 @@ class UdpSocket(InetSocket, RecordSocket):
         receivers = self._receivers(destination, sender)
         if group is not None and not receivers:
             raise SyscallError(errno.ENETUNREACH)
+        self._check_segments(draft, destination)
         packet = self._header(destination.host, draft.wish)
         for receiver in receivers:
-            receiver.arrive(draft.payload, sender, packet)
+            receiver.arrive_segments(draft.payload, draft.wish.segment, sender, packet)
         if not receivers:
             self._unreachable(draft, destination)
         return None
+
+    def _check_segments(self, draft: Draft, destination: InetAddress) -> None:
+        """Where UDP_SEGMENT is asked for: EMSGSIZE for pieces that the interface can't take, EINVAL for too many."""
+        segment, size = draft.wish.segment, len(draft.payload)
+        if not segment:
+            return
+        headers = HEADERS4 if len(destination.host) == 4 else HEADERS6
+        if headers + min(size, segment) > interface.MTU:
+            raise SyscallError(errno.EMSGSIZE)
+        if size > segment * SEGMENTS_MAX or (self.family == AF_INET and self.option(SO_NO_CHECK)):
+            raise SyscallError(errno.EINVAL)
 
     def _unreachable(self, draft: Draft, destination: InetAddress) -> None:
         """Nobody has taken a datagram: a "port unreachable" comes back, of interest to some."""
@@ -223,6 +244,16 @@ class UdpSocket(InetSocket, RecordSocket):
         chunk.packet = packet
         chunk.stamp = time.time_ns()
         self.put_record(chunk)
+
+    def arrive_segments(self, payload: bytes, segment: int, sender: InetAddress, packet: Packet) -> None:
+        """Datagrams of ``segment`` bytes each (0: one of any size), joined where UDP_GRO wants that."""
+        if not segment or len(payload) <= segment:
+            self.arrive(payload, sender, packet)
+        elif self.option(ip.UDP_GRO, SOL_UDP):
+            self.arrive(payload, sender, packet._replace(segment=segment))
+        else:
+            for at in range(0, len(payload), segment):
+                self.arrive(payload[at : at + segment], sender, packet)
 
     def fail(self, error: int) -> None:
         """A datagram did not arrive, as the network reports: the next call tells."""
@@ -283,31 +314,34 @@ class UdpSocket(InetSocket, RecordSocket):
             return
         if len(value) < INT.size:
             raise SyscallError(errno.EINVAL)
-        if name != ip.UDP_CORK:
+        if (SOL_UDP, name) not in ip.RULES:
             raise SyscallError(errno.ENOPROTOOPT)
-        self.options[SOL_UDP, ip.UDP_CORK] = int(any(value[: INT.size]))
+        self.options[SOL_UDP, name] = ip.RULES[SOL_UDP, name].accept(INT.unpack_from(value)[0])
         draft = self._cork
-        if draft is None or self.option(ip.UDP_CORK, SOL_UDP):
+        if name != ip.UDP_CORK or draft is None or self.option(ip.UDP_CORK, SOL_UDP):
             return
         self._cork = None
         if draft.address is None and self.destination is None:
             return  # dissolved meanwhile
-        outside = self._transmit(draft)
+        try:
+            outside = self._transmit(draft)
+        except SyscallError:
+            return  # the option is set all the same, and Linux does not tell either
         if outside is not None:
             self.scheduler.spawn(self._uncorked(draft, outside))
 
     async def _uncorked(self, draft: Draft, destination: InetAddress) -> None:
         try:
-            await self.stack.outside.send(self, draft.payload, destination, MSG_DONTWAIT, draft.wish.control)
+            await self._send_outside(draft, destination, MSG_DONTWAIT)
         except SyscallError as error:
             self.fail(error.errno)
 
     def get_option(self, level: int, name: int, size: int) -> bytes:
         if level != SOL_UDP:
             return super().get_option(level, name, size)
-        if name != ip.UDP_CORK:
+        if (SOL_UDP, name) not in ip.RULES:
             raise SyscallError(errno.ENOPROTOOPT)
-        return INT.pack(self.option(ip.UDP_CORK, SOL_UDP))
+        return INT.pack(self.option(name, SOL_UDP))
 
     def memory_info(self) -> tuple[int, int]:
         return self._queued, 0

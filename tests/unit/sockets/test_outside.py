@@ -13,7 +13,8 @@ from contextlib import suppress
 import pytest
 
 from occlum_async.abi.errors import Interrupted, SyscallError
-from occlum_async.abi.socket import SHUT_RECEIVE, SHUT_SEND, InetAddress
+from occlum_async.abi.socket import SHUT_RECEIVE, SHUT_SEND, SOL_UDP, InetAddress
+from occlum_async.io.sockets.ipoptions import UDP_SEGMENT
 from occlum_async.io.sockets.policy import FROM, IN, OUT, Policy, Rule
 from occlum_async.io.sockets.wire import HIGH, Wire
 
@@ -414,6 +415,25 @@ async def test_host_datagrams(world: World) -> None:
     await within(sock.send(b"four"))
     await world.settle(lambda: sock.error)
     await fails(errno.ECONNREFUSED, sock.send(b"five"))
+    sock.close()
+
+
+@pytest.mark.parametrize("published", [True, False])
+async def test_a_send_is_cut_into_datagrams_outside(world: World, published: bool) -> None:
+    port = world.private(53, "udp") if published else world.host() and 0
+    sock = world.udp()
+    sock.bind(inet(53 if published else 0))
+    sock.setsockopt(SOL_UDP, UDP_SEGMENT, struct.pack("i", 1000))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(20)
+        peer.bind(("127.0.0.1", 0))
+        peer.sendto(b"query", ("127.0.0.1", port or port_of(sock)))
+        await within(sock.receive(100))
+        data = bytes(range(256)) * 10
+        for length in (900, 1000, 2560):
+            assert await within(sock.send(data[:length], 0, inet(peer.getsockname()[1]))) == length
+            for at in range(0, length, 1000):
+                assert await blocking(lambda: peer.recv(5000)) == data[at : min(at + 1000, length)]
     sock.close()
 
 
