@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import struct
 import time
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFLNK
+from ..abi.user import UserPointer
 from . import inotify
 from .context import Caller
-from .credentials import CAP_CHOWN, CAP_FSETID, CAP_SYS_ADMIN, Credentials
+from .credentials import CAP_CHOWN, CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_SYS_ADMIN, Credentials
 from .dentry import Location
 from .inode import Inode
+from .inodeflags import IMMUTABLE, LOCKED, check_unlocked
 from .mount import MS_NOEXEC
 from .permissions import (
     MAY_EXEC,
@@ -29,6 +32,9 @@ from .permissions import (
     without_privileges,
 )
 
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_GETVERSION = 0x80086601, 0x40086602, 0x80087601
+FLAG_CALLS = (FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_GETVERSION)
+_FLAGS = struct.Struct("<I")
 KEEP = 0xFFFFFFFF  # chown(2)'s -1
 XATTR_SIZE_MAX, XATTR_NAME_MAX, XATTR_LIST_MAX = 65536, 255, 65536
 UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
@@ -40,6 +46,7 @@ async def change_mode(caller: Caller, location: Location, mode: int) -> None:
     if inode.format == S_IFLNK:
         raise SyscallError(errno.EOPNOTSUPP)
     check_writable(location.mount)
+    check_unlocked(inode)
     credentials = caller.credentials
     if not owns(inode, credentials):
         raise SyscallError(errno.EPERM)
@@ -53,6 +60,7 @@ async def change_owner(caller: Caller, location: Location, uid: int, gid: int) -
     """chown(2); ``KEEP`` leaves one as it is. Takes set-id bits from files (not from directories)."""
     inode = location.inode
     check_writable(location.mount)
+    check_unlocked(inode)
     credentials = caller.credentials
     if not credentials.capable(CAP_CHOWN):
         mine = credentials.fsuid == inode.uid
@@ -95,6 +103,7 @@ async def change_times(
     if new_atime is None and new_mtime is None:
         return
     check_writable(location.mount)
+    check_unlocked(inode, IMMUTABLE if to_now else LOCKED)
     if not owns(inode, caller.credentials):
         if not to_now:
             raise SyscallError(errno.EPERM)
@@ -111,6 +120,7 @@ async def truncate(caller: Caller, location: Location, size: int) -> None:
     if not inode.is_regular:
         raise SyscallError(errno.EINVAL)
     check_location(location, caller.credentials, MAY_WRITE)
+    check_unlocked(inode)
     if inode.attached.get("executing"):
         raise SyscallError(errno.ETXTBSY)
     if must_drop_privileges(inode, caller.credentials):
@@ -133,6 +143,24 @@ def check_access(caller: Caller, location: Location, mode: int, real: bool) -> N
     check_location(location, credentials, want)
 
 
+async def control_flags(caller: Caller, location: Location, command: int, argument: UserPointer) -> None:
+    """One of ``FLAG_CALLS``, by which chattr(1) and lsattr(1) work. ENOTTY where the file system keeps no flags."""
+    inode = location.inode
+    if not inode.keeps_flags:
+        raise SyscallError(errno.ENOTTY)
+    if command == FS_IOC_GETFLAGS:
+        argument.pack(_FLAGS, inode.flags)
+    elif command == FS_IOC_GETVERSION:
+        argument.pack(_FLAGS, inode.generation)
+    else:
+        (flags,) = argument.unpack(_FLAGS)
+        check_writable(location.mount)
+        locks = (flags ^ inode.flags) & LOCKED and not caller.credentials.capable(CAP_LINUX_IMMUTABLE)
+        if locks or not owns(inode, caller.credentials):
+            raise SyscallError(errno.EPERM)
+        await inode.set_flags(flags)
+
+
 # -- extended attributes ---------------------------------------------------------
 
 
@@ -143,6 +171,8 @@ def _check_name(name: bytes) -> None:
 
 def _check_xattr(inode: Inode, name: bytes, credentials: Credentials, write: bool) -> None:
     """Which name space lets whom do what, see xattr(7)."""
+    if write:
+        check_unlocked(inode)
     space, dot, rest = name.partition(b".")
     if not dot or space not in (b"user", b"trusted", b"security"):
         raise SyscallError(errno.EOPNOTSUPP)

@@ -113,8 +113,13 @@ class Attributes(msgspec.Struct, frozen=True):
 class Inode:
     """A file, whatever its kind. Attributes are plain fields; change them through ``setattr``.
 
-    Times are nanoseconds since the epoch.
+    Times are nanoseconds since the epoch. ``flags`` are those of chattr(1), see ``inodeflags``, which only some file
+    systems keep.
     """
+
+    flags = 0
+    keeps_flags = False
+    generation = 0  # which of the files that have had this number it is
 
     def __init__(self, fs: FileSystem, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
         self.fs = fs
@@ -172,6 +177,10 @@ class Inode:
     async def change(self, wanted: Attributes) -> None:
         """What ``setattr`` does in this file system."""
         raise SyscallError(errno.EPERM)
+
+    async def set_flags(self, flags: int) -> None:
+        """Change those of the flags that can be changed. The VFS has checked the right to."""
+        raise SyscallError(errno.ENOTTY)
 
     # -- a directory's operations ---------------------------------------------
 

@@ -15,6 +15,7 @@ from .context import Caller
 from .credentials import CAP_DAC_READ_SEARCH, CAP_MKNOD, Credentials
 from .dentry import Dentry, Location
 from .inode import Inode
+from .inodeflags import check_unlocked
 from .namei import PARENT, PATH_MAX, Found, lookup, walk
 from .opening import namespace_lock
 from .permissions import MAY_WRITE, check, check_create, check_delete, check_writable, may_link, new_group
@@ -118,6 +119,7 @@ async def make_link(caller: Caller, source: Location, path: bytes, start: Locati
         await _missing(caller, found)
         if source.mount is not parent.mount:
             raise SyscallError(errno.EXDEV)
+        check_unlocked(inode)
         if inode.is_dir or not may_link(inode, caller.credentials):
             raise SyscallError(errno.EPERM)
         unnamed = inode.nlink == 0

@@ -16,6 +16,7 @@ from .context import Caller
 from .dentry import Dentry, Location
 from .devices import open_device
 from .inode import Inode
+from .inodeflags import APPEND, check_unlocked
 from .mount import MS_NODEV, MS_NOEXEC
 from .namei import DIRECTORY, FOLLOW, MISSING, PARENT, Found, walk
 from .permissions import (
@@ -153,6 +154,8 @@ async def open_location(caller: Caller, location: Location, flags: int, created:
     if not created:
         want = (MAY_READ if access in (os.O_RDONLY, os.O_RDWR) else 0) | (MAY_WRITE if writes else 0)
         check_location(location, caller.credentials, want)
+        if flags & os.O_TRUNC or (access != os.O_RDONLY and not flags & os.O_APPEND):
+            check_unlocked(inode, APPEND)
         if flags & os.O_NOATIME and not owns(inode, caller.credentials):
             raise SyscallError(errno.EPERM)
     file = await _make_file(caller, location, kind, flags)

@@ -9,6 +9,7 @@ from ..abi.errors import SyscallError
 from ..abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK
 from .credentials import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, Credentials
 from .inode import Inode
+from .inodeflags import APPEND, IMMUTABLE, check_unlocked
 
 if TYPE_CHECKING:
     from .dentry import Location
@@ -37,7 +38,9 @@ def allowed(inode: Inode, credentials: Credentials, want: int) -> bool:
 
 
 def check(inode: Inode, credentials: Credentials, want: int) -> None:
-    """EACCES unless ``allowed``."""
+    """EACCES unless ``allowed``; EPERM for writing to what nobody may change."""
+    if want & MAY_WRITE:
+        check_unlocked(inode, IMMUTABLE)
     if not allowed(inode, credentials, want):
         raise SyscallError(errno.EACCES)
 
@@ -64,8 +67,10 @@ def check_create(directory: Inode, credentials: Credentials) -> None:
 
 
 def check_delete(directory: Inode, inode: Inode, credentials: Credentials) -> None:
-    """The right to remove the name of ``inode``; EPERM in somebody else's sticky directory."""
+    """The right to remove the name of ``inode``; EPERM by flags, and in somebody else's sticky directory."""
     check(directory, credentials, MAY_WRITE | MAY_EXEC)
+    check_unlocked(directory, APPEND)
+    check_unlocked(inode)
     foreign = credentials.fsuid not in (inode.uid, directory.uid) and not credentials.capable(CAP_FOWNER)
     if foreign and directory.mode & S_ISVTX:
         raise SyscallError(errno.EPERM)

@@ -19,6 +19,7 @@ from . import inotify
 from .credentials import Credentials
 from .dentry import Location
 from .inode import DirEntry, Inode
+from .inodeflags import APPEND, NOATIME, SYNC, check_unlocked
 from .mount import MS_NOATIME, MS_NODIRATIME, MS_STRICTATIME
 from .pages import MAX_FILE_SIZE
 from .permissions import must_drop_privileges, without_privileges
@@ -32,7 +33,7 @@ FIGETBSZ = 2
 
 def touch_access(inode: Inode, mount_flags: int, readonly: bool) -> None:
     """Note a read, by relatime's rule unless the mount says otherwise."""
-    if readonly or mount_flags & MS_NOATIME:
+    if readonly or mount_flags & MS_NOATIME or inode.flags & NOATIME:
         return
     atime = inode.atime
     if atime <= inode.mtime or atime <= inode.ctime or mount_flags & MS_STRICTATIME or time.time_ns() - atime > DAY:
@@ -156,7 +157,7 @@ class RegularFile(PlacedFile):
         if must_drop_privileges(inode, self.credentials):
             await inode.setattr(mode=without_privileges(inode.mode) & 0o7777)
         count = await (inode.write_direct if self.flags & O_DIRECT else inode.write)(data, offset)
-        if self.flags & os.O_DSYNC:
+        if self.flags & os.O_DSYNC or inode.flags & SYNC:
             await inode.sync(not self.flags & (os.O_SYNC & ~os.O_DSYNC))
         if inotify.watched.count and count:
             inotify.notify_at(self.location, inotify.IN_MODIFY)
@@ -187,6 +188,7 @@ class RegularFile(PlacedFile):
     async def truncate(self, size: int) -> None:
         if not self.writable:
             raise SyscallError(errno.EINVAL)
+        check_unlocked(self.inode, APPEND)
         if must_drop_privileges(self.inode, self.credentials):
             await self.inode.setattr(mode=without_privileges(self.inode.mode) & 0o7777)
         await self.inode.truncate(size)
@@ -210,6 +212,8 @@ class RegularFile(PlacedFile):
         return self.inode.before_mapping(offset, length, writable)
 
     def mapping(self, shared: bool, writable: bool) -> tuple[int, bool]:
+        if shared and writable and self.inode.flags & APPEND:
+            raise SyscallError(errno.EACCES)
         return self.inode.mapping(shared, writable)
 
 

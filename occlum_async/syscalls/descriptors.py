@@ -11,14 +11,15 @@ from ..abi.errors import SyscallError
 from ..abi.marshal import Fd, Int, Path, Pointer, Size, UInt
 from ..abi.socket import FIOSETOWN, SIOCSPGRP
 from ..abi.user import UserPointer
-from ..fs import locks, memfd
+from ..fs import attributes, locks, memfd
 from ..fs.credentials import CAP_SYS_RESOURCE
 from ..fs.dentry import Location
 from ..fs.fdtable import NR_OPEN
+from ..fs.inodeflags import APPEND, check_unlocked
 from ..fs.namei import BENEATH, IN_ROOT, NO_MAGICLINKS, NO_SYMLINKS, NO_XDEV
 from ..fs.opening import O_TMPFILE_ONLY, open_path
 from ..fs.permissions import owns
-from ..fs.regular import PathFile, RegularFile
+from ..fs.regular import DirectoryFile, PathFile, RegularFile
 from ..io.file import File
 from ..io.pipe import PipeFile
 from ..io.sockets.socket import Socket
@@ -176,6 +177,8 @@ def _set_status(thread: Thread, file: File, flags: int) -> int:
     location: Location | None = file.location if flags & ~file.flags & os.O_NOATIME else None
     if location is not None and not owns(location.inode, thread.credentials):
         raise SyscallError(errno.EPERM)
+    if (flags ^ file.flags) & os.O_APPEND and file.location is not None:
+        check_unlocked(file.location.inode, APPEND)
     if (flags ^ file.flags) & os.O_ASYNC:
         set_async(thread, file, bool(flags & os.O_ASYNC))
     file.flags = file.flags & ~SETTABLE | flags & SETTABLE
@@ -318,6 +321,8 @@ async def ioctl(thread: Thread, fd: Fd, command: UInt, argument: Pointer) -> int
         set_owner(thread, file, 2 if number < 0 else 1, abs(number))
     elif command == FIOQSIZE and isinstance(file, RegularFile):
         argument.write(struct.pack("<q", await file.end()))
+    elif command in attributes.FLAG_CALLS and isinstance(file, RegularFile | DirectoryFile):
+        await attributes.control_flags(thread, file.location, command, argument)
     else:
         return await file.ioctl(thread, command, argument)
     return 0

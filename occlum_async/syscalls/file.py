@@ -12,6 +12,7 @@ from ..abi.marshal import Buffer, Fd, In, Int, Long, Out, Path, Size, UInt, Vect
 from ..abi.signals import SIGXFSZ
 from ..abi.user import UserBuffer
 from ..fs import attributes
+from ..fs.inodeflags import IMMUTABLE, LOCKED, check_unlocked
 from ..fs.memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE
 from ..fs.namei import resolve
 from ..fs.permissions import check_writable
@@ -276,6 +277,7 @@ async def fallocate(thread: Thread, fd: Fd, mode: Int, offset: Long, length: Lon
         raise SyscallError(errno.EBADF)
     if not isinstance(file, RegularFile):
         raise SyscallError(errno.ENODEV if file.location is not None else errno.ESPIPE)
+    check_unlocked(file.inode, LOCKED if mode & ~FALLOC_KEEP_SIZE else IMMUTABLE)
     if offset + length > (1 << 63) - 1:
         raise SyscallError(errno.EFBIG)
     if not mode & 1:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Ext2Directory(Entries):
     """A directory. Its own link count is 2, and one more for each directory in it."""
 
+    keeps_flags = True
+
     # -- looking ------------------------------------------------------------------------------
 
     async def lookup(self, name: bytes) -> Inode:

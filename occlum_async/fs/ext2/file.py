@@ -40,6 +40,8 @@ class _Placed(NamedTuple):
 class Ext2File(Ext2Inode, CachedInode, PageStore):
     """A regular file. ``reading`` is shut while blocks are taken away, so that nobody reads a place that is lost."""
 
+    keeps_flags = True
+
     def __init__(self, fs: Ext2, ino: int, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(fs, ino, mode, uid, gid)
         self.reading = Gate(fs.scheduler)

@@ -34,8 +34,6 @@ class Ext2Inode(Inode):
         self.atime = self.mtime = self.ctime = self.btime = now
         self.dtime = 0
         self.sectors = 0
-        self.flags = 0
-        self.generation = 0
         self.file_acl = 0
         self.extra = 0
         self.pointers: array[int] = array("I", bytes(4 * layout.POINTERS))
@@ -79,6 +77,11 @@ class Ext2Inode(Inode):
         self.atime, self.mtime = fs.representable(self.atime), fs.representable(self.mtime)
         self.ctime = fs.representable(self.ctime)
         fs.table.mark(self)
+
+    async def set_flags(self, flags: int) -> None:
+        self.fs.check_writable()
+        self.flags = self.flags & ~layout.FLAGS_OF_USERS | flags & layout.FLAGS_OF_USERS
+        self.touch_inode()
 
     def accessed(self) -> None:
         if self.fs.writable:

@@ -69,6 +69,7 @@ class OverlayInode(Inode):
         self.nlink = real.nlink - self.lost_names if real.nlink > self.lost_names else 0
         self.size = real.size
         self.rdev = real.rdev
+        self.flags, self.keeps_flags, self.generation = real.flags, real.keeps_flags, real.generation
         self.atime, self.mtime, self.ctime, self.btime = real.atime, real.mtime, real.ctime, real.btime
 
     async def raised(self, size: int | None = None) -> Inode:
@@ -107,6 +108,11 @@ class OverlayInode(Inode):
     async def change(self, wanted: Attributes) -> None:
         upper = await self.raised(wanted.size)
         await upper.change(wanted)
+        self.mirror()
+
+    async def set_flags(self, flags: int) -> None:
+        upper = await self.raised()
+        await upper.set_flags(flags)
         self.mirror()
 
     # -- a symbolic link's ----------------------------------------------------------------
