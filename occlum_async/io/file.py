@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..abi.errors import SyscallError
@@ -199,3 +200,18 @@ class File:
 
     async def _let_go(self) -> None:
         self.release()
+
+
+@contextmanager
+def holding(files: Sequence[File]) -> Iterator[None]:
+    """While a call waits for several files they stay open, even if their last descriptors are closed meanwhile."""
+    for file in files:
+        file.acquire()
+    try:
+        yield
+    finally:
+        for file in files:
+            if file.users > 1 or file.scheduler.loop.is_closed():
+                file.users -= 1
+            else:
+                file.release()

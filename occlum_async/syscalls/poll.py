@@ -22,7 +22,7 @@ from ..io.file import (
     POLLRDNORM,
     POLLWRBAND,
     POLLWRNORM,
-    File,
+    holding,
 )
 from ..process.thread import Thread
 from ..sched.waitqueue import wait_any
@@ -35,32 +35,51 @@ SIGSET_ARGUMENT = struct.Struct("<QQ")  # pselect6's last argument: address and 
 MILLION = 10**6
 FOREVER = (1 << 63) - 1  # seconds, where a timeout exceeds what time can hold
 
-# What makes a descriptor a member of select(2)'s three sets.
+# What makes a descriptor a member of select(2)'s three sets; one that was closed meanwhile is in all of them.
 SELECT_EVENTS = (
-    POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
-    POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR,
-    POLLPRI,
+    POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR | POLLNVAL,
+    POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR | POLLNVAL,
+    POLLPRI | POLLNVAL,
 )
 
 
-async def wait_ready(thread: Thread, wanted: list[tuple[File, int]], deadline: int | None) -> list[int]:
-    """Which of the wanted events hold for each file, as soon as one does, or at ``deadline`` (monotonic ns).
+async def wait_ready(thread: Thread, wanted: list[tuple[int, int]], deadline: int | None) -> list[int]:
+    """Which of the wanted events hold for each descriptor, as soon as one does, or at ``deadline`` (monotonic ns).
+
+    POLLNVAL is wanted always. As on Linux it is the files that are waited for, which stay open, and the descriptors
+    that are looked at: one that was closed meanwhile is told of when there is something to tell.
 
     Raises ``Interrupted`` when nothing is ready and a signal is pending, even if there is no time to wait.
     """
+    found = _look(thread, wanted)
+    if any(found):
+        return found
     scheduler = thread.scheduler
-    while True:
-        found = [file.poll() & events for file, events in wanted]
-        if any(found):
-            return found
-        remaining = None
-        if deadline is not None:
-            remaining = (deadline - time.monotonic_ns()) / BILLION
-            if remaining <= 0:
-                if scheduler.current().interrupted:
-                    raise Interrupted
+    files = [thread.files.get(fd) for fd, _ in wanted]
+    queues = [(file.waiters, events) for file, (_, events) in zip(files, wanted, strict=True)]
+    with holding(files):
+        while True:
+            remaining = None
+            if deadline is not None:
+                remaining = (deadline - time.monotonic_ns()) / BILLION
+                if remaining <= 0:
+                    if scheduler.current().interrupted:
+                        raise Interrupted
+                    return found
+            await wait_any(scheduler, queues, remaining)
+            found = _look(thread, wanted)
+            if any(found):
                 return found
-        await wait_any(scheduler, [(file.waiters, events) for file, events in wanted], remaining)
+
+
+def _look(thread: Thread, wanted: list[tuple[int, int]]) -> list[int]:
+    found = []
+    for fd, events in wanted:
+        try:
+            found.append(thread.files.get(fd).poll() & events)
+        except SyscallError:
+            found.append(POLLNVAL)
+    return found
 
 
 def _deadline(timeout: int | None) -> int | None:
@@ -106,22 +125,10 @@ async def _poll(thread: Thread, fds: Buffer, nfds: int, deadline: int | None) ->
     if nfds > thread.files.limit:
         raise SyscallError(errno.EINVAL)
     entries = list(POLLFD.iter_unpack(fds.read(nfds * POLLFD.size)))
+    places = [place for place, (fd, _, _) in enumerate(entries) if fd >= 0]
+    wanted = [(entries[place][0], entries[place][1] | POLLERR | POLLHUP) for place in places]
     results = [0] * nfds
-    wanted: list[tuple[File, int]] = []
-    places: list[int] = []
-    for place, (fd, events, _) in enumerate(entries):
-        if fd < 0:
-            continue
-        try:
-            wanted.append((thread.files.get(fd), events | POLLERR | POLLHUP))
-            places.append(place)
-        except SyscallError:
-            results[place] = POLLNVAL
-    if any(results):  # a bad descriptor is an event: nobody waits
-        found = [file.poll() & events for file, events in wanted]
-    else:
-        found = await wait_ready(thread, wanted, deadline)
-    for place, ready in zip(places, found, strict=True):
+    for place, ready in zip(places, await wait_ready(thread, wanted, deadline), strict=True):
         results[place] = ready
     answer = (POLLFD.pack(fd, events, results[place]) for place, (fd, events, _) in enumerate(entries))
     fds.write(b"".join(answer))
@@ -197,8 +204,7 @@ async def _select(
     size = (n + 63) // 64 * 8
     valid = (1 << n) - 1
     masks = [int.from_bytes(pointer.read(size), "little") & valid if pointer and size else 0 for pointer in sets]
-    wanted: list[tuple[File, int]] = []
-    fds: list[int] = []
+    wanted: list[tuple[int, int]] = []
     everything = masks[0] | masks[1] | masks[2]
     while everything:
         lowest = everything & -everything
@@ -207,10 +213,10 @@ async def _select(
         events = 0
         for mask, of_set in zip(masks, SELECT_EVENTS, strict=True):
             events |= of_set if mask & lowest else 0
-        wanted.append((thread.files.get(fd), events))
-        fds.append(fd)
+        thread.files.get(fd)  # EBADF
+        wanted.append((fd, events))
     found = await wait_ready(thread, wanted, deadline)
-    return _put_sets(sets, size, masks, dict(zip(fds, found, strict=True)))
+    return _put_sets(sets, size, masks, {fd: ready for (fd, _), ready in zip(wanted, found, strict=True)})
 
 
 def _put_sets(

@@ -1,6 +1,7 @@
 // A descriptor that is closed, or a process that forks, while a thread waits on the socket: the wait goes on, as the
 // call holds the socket, and no byte is lost or comes twice.
 #include "loopback.h"
+#include "../asleep.h"
 
 #include <sys/epoll.h>
 
@@ -14,27 +15,10 @@ static void connect_pair(void) {
     connect_by(MUST(socket(AF_INET, SOCK_STREAM, 0)), &client, &server);
 }
 
-static volatile pid_t waiting; // the thread, as soon as it is about to wait
-
-// Until the thread sleeps in its system call.
-static void wait_until_asleep(void) {
-    char path[64], text[256];
-    while (!waiting) sched_yield();
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", waiting);
-    for (;;) {
-        int fd = MUST(open(path, O_RDONLY));
-        long count = MUST(read(fd, text, sizeof text - 1));
-        close(fd);
-        text[count] = 0;
-        if (strstr(text, ") S")) return;
-        usleep(1000);
-    }
-}
-
 static void *receive(void *argument) {
     (void)argument;
     memset(got, 0, sizeof got);
-    waiting = syscall(SYS_gettid);
+    about_to_wait();
     result = recv(server, got, sizeof got, 0);
     failure = errno;
     return NULL;
@@ -43,7 +27,7 @@ static void *receive(void *argument) {
 static void *read_some(void *argument) {
     static char large[100000];
     (void)argument;
-    waiting = syscall(SYS_gettid);
+    about_to_wait();
     result = read(server, large, sizeof large);
     failure = errno;
     memcpy(got, large, sizeof got);
@@ -53,21 +37,21 @@ static void *read_some(void *argument) {
 static void *receive_all(void *argument) {
     (void)argument;
     memset(got, 0, sizeof got);
-    waiting = syscall(SYS_gettid);
+    about_to_wait();
     result = recv(server, got, 10, MSG_WAITALL);
     failure = errno;
     return NULL;
 }
 
 static void *accept_one(void *argument) {
-    waiting = syscall(SYS_gettid);
+    about_to_wait();
     result = accept(*(int *)argument, NULL, NULL);
     failure = errno;
     return NULL;
 }
 
 static void start(void *(*what)(void *), void *argument) {
-    waiting = 0;
+    nobody_waits();
     pthread_create(&thread, NULL, what, argument);
     wait_until_asleep();
 }
