@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from ...abi.errors import SyscallError
 from ..pages import Quota
@@ -69,7 +69,7 @@ class PageCache:
         self.mapped: set[GuestMapping] = set()
         # Asks which of the mapped files are held by guests still; set by who knows the guests.
         self.collect: Callable[[], None] = lambda: None
-        self._used: OrderedDict[Extent, None] = OrderedDict()
+        self._used: OrderedDict[Extent, ref[CachedFile]] = OrderedDict()
         self._background_work = 0
         self.writeback = WriteBack(self)
 
@@ -92,8 +92,8 @@ class PageCache:
         for _ in range(len(self._used)):
             if self.pages <= target:
                 return
-            extent = next(iter(self._used))
-            file = extent.file()
+            extent, known = next(iter(self._used.items()))
+            file = known()
             if file is None:
                 del self._used[extent]
                 continue
@@ -105,7 +105,7 @@ class PageCache:
     def add(self, file: CachedFile, extent: Extent) -> None:
         """An extent is new."""
         if not extent.pinned:
-            self._used[extent] = None
+            self._used[extent] = ref(file)
         if len(file.extents) == 1:
             self.settle(file)
 
@@ -118,7 +118,7 @@ class PageCache:
         """An extent has no page any more."""
         self._used.pop(extent, None)
 
-    def pin(self, extent: Extent, pinned: bool) -> None:
+    def pin(self, file: CachedFile, extent: Extent, pinned: bool) -> None:
         """Guests may map an extent, or do so no longer."""
         if extent.pinned == pinned:
             return
@@ -127,7 +127,7 @@ class PageCache:
             self._used.pop(extent, None)
             self.pinned += extent.present.bit_count()
         else:
-            self._used[extent] = None
+            self._used[extent] = ref(file)
             self.pinned -= extent.present.bit_count()
 
     # -- files ----------------------------------------------------------------------------------------
@@ -220,9 +220,10 @@ class PageCache:
         self.scheduler.spawn(work, done)
 
     def statistics(self) -> dict[str, int]:
-        """Bytes cached and dirty, and what went to and fro, for ``stats``."""
+        """Bytes that are kept, of these dirty ones and those of mapped files; and what went to and fro, for ``stats``."""
         counts = self.counts
         return {
             "limit": self.limit * PAGE, "cached": self.pages * PAGE, "dirty": self.dirty * PAGE,
+            "mapped": self.pinned * PAGE,
             "read": counts.read * PAGE, "written": counts.written * PAGE, "evicted": counts.evicted * PAGE,
         }  # fmt: skip

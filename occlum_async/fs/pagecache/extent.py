@@ -5,13 +5,7 @@ An extent is the unit of eviction; a page is the unit of everything else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from weakref import ref
-
 from .store import PAGE
-
-if TYPE_CHECKING:
-    from .file import CachedFile
 
 PAGES = 256  # of one extent
 SIZE = PAGES * PAGE
@@ -27,10 +21,9 @@ class Extent:
     Invariant: ``dirty`` and ``writing`` are subsets of ``present``; what is in any of them is not evicted.
     """
 
-    __slots__ = ("ahead", "dirty", "file", "index", "loading", "pinned", "present", "writing")
+    __slots__ = ("ahead", "dirty", "index", "loading", "pinned", "present", "writing")
 
-    def __init__(self, file: ref[CachedFile], index: int) -> None:
-        self.file = file
+    def __init__(self, index: int) -> None:
         self.index = index
         self.present = self.dirty = self.writing = self.loading = self.ahead = 0
         self.pinned = False

@@ -515,7 +515,7 @@ class CachedFile:
     def _extent(self, index: int) -> Extent:
         extent = self.extents.get(index)
         if extent is None:
-            extent = self.extents[index] = Extent(ref(self), index)
+            extent = self.extents[index] = Extent(index)
             extent.pinned = self.mapped is not None and self.mapped.covers(index)
             self.cache.add(self, extent)
         return extent

@@ -65,7 +65,7 @@ class GuestMapping:
         self.ranges = _merged([*before, (first, end, False)])
         for extent in self.file.extents.values():
             if not extent.pinned and self.covers(extent.index):
-                self.file.cache.pin(extent, True)
+                self.file.cache.pin(self.file, extent, True)
         try:
             await self._load(first, end)
         except BaseException:
@@ -128,7 +128,7 @@ class GuestMapping:
     def _unpin(self) -> None:
         for extent in list(self.file.extents.values()):
             if extent.pinned and not self.covers(extent.index):
-                self.file.cache.pin(extent, False)
+                self.file.cache.pin(self.file, extent, False)
 
     # -- what guests write ------------------------------------------------------------------------------
 
