@@ -220,7 +220,7 @@ class PageCache:
         self.scheduler.spawn(work, done)
 
     def statistics(self) -> dict[str, int]:
-        """Bytes that are kept, of these dirty ones and those of mapped files; and what went to and fro, for ``stats``."""
+        """Bytes that are kept, of them dirty and mapped ones, and what went to and fro, for ``stats``."""
         counts = self.counts
         return {
             "limit": self.limit * PAGE, "cached": self.pages * PAGE, "dirty": self.dirty * PAGE,

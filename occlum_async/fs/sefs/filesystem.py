@@ -140,7 +140,7 @@ class Sefs(FileSystem):
     def tree(self, number: int) -> SealedTree:
         """The host file of an inode, open or not."""
         path = os.path.join(self.folder, f"{number:08x}")
-        return self._open.get(number) or SealedTree(self.boundary, self.keys, path, number)
+        return self._open.get(number) or SealedTree(self.boundary, self.keys, path, number, self._open)
 
     def new_inode(self, mode: int, uid: int, gid: int, rdev: int) -> SefsInode:
         """A new inode with its host file, open and empty. ENOSPC and other errors of the host."""

@@ -15,7 +15,7 @@ import errno
 import logging
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ...abi.errors import SyscallError
 from ...errors import DiskError
@@ -41,7 +41,7 @@ RECORD_MAX = HEADER_ROOM - _SEALED.size - ENTRY_SIZE
 NODE_ADDRESS = 1 << 31  # added to a node's number in what it is sealed for
 MAX_PAGES = NODE_ADDRESS  # of a file (8 TiB): no page has the address of a node
 HEADER_KIND = b"sefs header"
-KEPT_NODES = 4096  # of one file in memory; with more changed ones the file is synced
+KEPT_NODES = 4096  # in memory, of all open files; a file with more than half of that changed is synced
 
 
 def _data_block(page: int) -> int:
@@ -53,9 +53,13 @@ def _node_block(node: int) -> int:
 
 
 class SealedTree:
-    """The file number ``number`` at ``path``. Everything waits for ``lock``."""
+    """The file number ``number`` at ``path``. Everything waits for ``lock``.
 
-    def __init__(self, boundary: Boundary, keys: Keys, path: str, number: int) -> None:
+    ``trees`` are all that are open, what was used longest ago first: their nodes share the memory.
+    """
+
+    def __init__(self, boundary: Boundary, keys: Keys, path: str, number: int, trees: Mapping[int, SealedTree]) -> None:
+        self._trees = trees
         self._boundary = boundary
         self._keys = keys
         self._path = path
@@ -92,6 +96,8 @@ class SealedTree:
     async def close(self) -> None:
         """Close the file; what was not synced is undone by the next ``open``."""
         self._journal.leave()
+        self._nodes.clear()
+        self._changed.clear()
         if self._image is not None:
             image, self._image = self._image, None
             await image.close()
@@ -151,9 +157,18 @@ class SealedTree:
         return parent[start : start + ENTRY_SIZE]
 
     def _forget_some(self) -> None:
-        if len(self._nodes) >= KEPT_NODES:
-            for number in [one for one in self._nodes if one not in self._changed][: KEPT_NODES // 2]:
-                del self._nodes[number]
+        """Make room for one more node; changed ones, and those of files at which somebody is at work, stay."""
+        kept = sum(len(tree._nodes) for tree in self._trees.values())
+        if kept < KEPT_NODES:
+            return
+        for tree in self._trees.values():
+            if tree is self or not tree.lock.locked:
+                before = len(tree._nodes)
+                for number in [one for one in tree._nodes if one not in tree._changed][: kept - KEPT_NODES // 2]:
+                    del tree._nodes[number]
+                kept -= before - len(tree._nodes)
+            if kept <= KEPT_NODES // 2:
+                return
 
     def _open(self, addresses: Sequence[int], entries: bytearray, sealed: Data, target: bytearray) -> None:
         """Open blocks that may be sealed in several epochs; EIO when one does not verify."""

@@ -31,6 +31,9 @@ async def test_reading_more_than_the_limit(made: Made) -> None:
         assert made.cache.pages <= made.cache.limit
     assert isinstance(file.memory, HeapPages)
     assert len(file.memory.pages) == made.cache.pages and made.cache.counts.evicted > 0
+    statistics = made.cache.statistics()
+    assert 0 < statistics["cached"] <= statistics["limit"] == MIN_LIMIT
+    assert statistics["read"] >= len(content) and statistics["mapped"] == statistics["dirty"] == 0
 
 
 async def test_what_was_used_lately_stays(made: Made) -> None:

@@ -176,12 +176,27 @@ async def test_holes_are_found(folder: Path) -> None:
             await fs.sync()
             assert isinstance(file, SefsInode)
             await file.tree.close()
-            file.tree._nodes.clear()
             del fs._open[file.ino]
         await file.setattr(size=4 * PAGE)
         assert await file.seek_data(3 * PAGE, True) == 3 * PAGE
         with pytest.raises(SyscallError):
             await file.seek_data(3 * PAGE, False)
+
+
+async def test_files_share_the_memory_for_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("occlum_async.fs.sefs.tree.KEPT_NODES", 16)
+    content = [random.Random(number).randbytes(96 * 6 * PAGE) for number in range(4)]
+    async with mounted(folder) as fs:
+        for number, data in enumerate(content):
+            await make(fs.root, b"%d" % number, data)
+        await fs.sync()
+        for _ in range(2):
+            for number, data in enumerate(content):
+                fs.cache.shrink(0)
+                assert await (await fs.root.lookup(b"%d" % number)).read(len(data), 0) == data
+                assert sum(len(tree._nodes) for tree in fs._open.values()) <= 16
+                await (await fs.root.lookup(b"%d" % number)).write(data[:PAGE], 500 * PAGE)
+                content[number] = data[: 500 * PAGE] + data[:PAGE] + data[501 * PAGE :]
 
 
 @pytest.mark.parametrize("damage", ("flip", "swap", "truncate", "other"))
