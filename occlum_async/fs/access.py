@@ -19,9 +19,9 @@ from ..sched.strand import Scheduler
 from .attributes import change_mode
 from .context import FsContext
 from .credentials import Credentials
-from .mount import MountNamespace
 from .namei import FOLLOW, resolve
 from .names import make_directory, make_symlink, remove_directory, remove_file, rename
+from .namespace import MountNamespace
 from .opening import open_path
 from .regular import DirectoryFile
 

@@ -7,19 +7,17 @@ dictionary look-ups for each component.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFDIR, S_IFLNK, S_IFMT
 from ..io.file import File
+from .context import Caller
 from .credentials import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
 from .dentry import NAME_MAX, Dentry, Location
 from .inode import FileSystem, Inode
+from .mount import MS_NOSYMFOLLOW, Mount
 from .permissions import MAY_EXEC, check, may_follow
-
-if TYPE_CHECKING:
-    from .context import Caller
-    from .mount import Mount
 
 PATH_MAX = 4096
 SLASH = ord("/")
@@ -32,7 +30,6 @@ FOLLOW, MISSING, DIRECTORY, PARENT = 1, 2, 4, 8
 NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT, CACHED = 16, 32, 64, 128, 256, 512
 
 _SEARCH_ALL = 1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH
-_MS_NOSYMFOLLOW = 256
 
 
 class Found(NamedTuple):
@@ -196,7 +193,7 @@ async def _follow(
     """Where the symbolic link leads: a path, or for a magic link a place."""
     inode = link.inode
     assert inode is not None
-    if links > MAX_LINKS or flags & NO_SYMLINKS or mount.flags & _MS_NOSYMFOLLOW:
+    if links > MAX_LINKS or flags & NO_SYMLINKS or mount.flags & MS_NOSYMFOLLOW:
         raise SyscallError(errno.ELOOP)
     if not may_follow(inode, directory, caller.credentials):
         raise SyscallError(errno.EACCES)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK
 from .credentials import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, Credentials
+from .dentry import Location
 from .inode import Inode
 from .inodeflags import APPEND, IMMUTABLE, check_unlocked
-
-if TYPE_CHECKING:
-    from .dentry import Location
-    from .mount import Mount
+from .mount import Mount
 
 MAY_EXEC, MAY_WRITE, MAY_READ = 1, 2, 4
 S_ISUID, S_ISGID, S_ISVTX, S_IXGRP = 0o4000, 0o2000, 0o1000, 0o010

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..abi.errors import SyscallError
 from ..errors import ConfigError, DiskError, DiskInUse, LibOSError
 from ..fs.inode import FileSystem
-from ..fs.mount import MountNamespace
+from ..fs.namespace import MountNamespace
 from ..process.kernel import Kernel
 from ..sched.mutex import Mutex
 from .mounts import DiskMount, Ext2Mount, SefsMount

@@ -16,7 +16,8 @@ from ..fs.devfs import DevFs
 from ..fs.devpts import DevPts
 from ..fs.hostfs import DEFAULT_VIEW, HostFs
 from ..fs.inode import FileSystem
-from ..fs.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MountNamespace, anonymous_device
+from ..fs.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, anonymous_device
+from ..fs.namespace import MountNamespace
 from ..fs.overlay import OverlayFs
 from ..fs.pages import Quota
 from ..fs.procfs import ProcFs

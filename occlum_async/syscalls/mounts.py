@@ -11,21 +11,17 @@ from ..fs.credentials import CAP_SYS_ADMIN
 from ..fs.dentry import Location
 from ..fs.inode import FileSystem
 from ..fs.mount import (
-    MNT_DETACH,
-    MNT_EXPIRE,
-    MNT_FORCE,
     MS_BIND,
     MS_MOVE,
     MS_PROPAGATION,
     MS_REC,
     MS_REMOUNT,
     MS_SILENT,
-    UMOUNT_NOFOLLOW,
     Mount,
-    MountNamespace,
     anonymous_device,
 )
 from ..fs.namei import DIRECTORY, FOLLOW, resolve
+from ..fs.namespace import MNT_DETACH, MNT_EXPIRE, MNT_FORCE, UMOUNT_NOFOLLOW, MountNamespace
 from ..process.thread import Thread
 from .table import syscall
 

@@ -18,8 +18,8 @@ from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.block.memory import MemoryDevice
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.ext2 import Ext2, mkfs
-from occlum_async.fs.mount import MountNamespace
 from occlum_async.fs.namei import resolve
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.sched.strand import Scheduler
 
 from ..overlay.tree import InsideTree

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from occlum_async.fs.inodeflags import APPEND, IMMUTABLE
-from occlum_async.fs.mount import MountNamespace, anonymous_device
+from occlum_async.fs.mount import anonymous_device
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.opening import open_path
 from occlum_async.fs.overlay.filesystem import OverlayFs
 from occlum_async.fs.ramfs import RamFs

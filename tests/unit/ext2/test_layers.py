@@ -12,7 +12,8 @@ from typing import Any
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.ext2 import Ext2, mkfs
 from occlum_async.fs.mlsdisk import MlsDisk
-from occlum_async.fs.mount import MountNamespace, anonymous_device
+from occlum_async.fs.mount import anonymous_device
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.overlay import OverlayFs
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.sched.strand import CoroutineStrand, Scheduler

@@ -18,7 +18,7 @@ from occlum_async.abi.user import PythonBuffer, PythonPointer
 from occlum_async.fs.context import FsContext
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.fdtable import FdTable
-from occlum_async.fs.mount import MountNamespace
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.process.kernel import Config, Kernel
 from occlum_async.process.thread import Thread

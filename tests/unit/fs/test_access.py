@@ -12,7 +12,7 @@ from occlum_async.abi.stat import makedev
 from occlum_async.fs.access import FileAccess
 from occlum_async.fs.devices import register_device
 from occlum_async.fs.inode import Inode
-from occlum_async.fs.mount import MountNamespace
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.io.file import File
 from occlum_async.io.pipe import make_pipe

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from occlum_async.fs.context import FsContext
 from occlum_async.fs.fdtable import FdTable
-from occlum_async.fs.mount import MountNamespace
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.process.kernel import Config, Kernel
 from occlum_async.sched.strand import Scheduler

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from occlum_async.fs.hostfs import HostFs
-from occlum_async.fs.mount import MountNamespace, anonymous_device
+from occlum_async.fs.mount import anonymous_device
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.overlay import OverlayFs
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.io.boundary import open_boundary

@@ -14,7 +14,6 @@ from occlum_async.fs.attributes import change_mode, truncate
 from occlum_async.fs.context import FsContext
 from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.dentry import CACHE
-from occlum_async.fs.mount import MountNamespace
 from occlum_async.fs.namei import resolve
 from occlum_async.fs.names import (
     make_directory,
@@ -24,6 +23,7 @@ from occlum_async.fs.names import (
     remove_file,
     rename,
 )
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.opening import open_path
 from occlum_async.sched.strand import Scheduler
 

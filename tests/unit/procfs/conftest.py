@@ -15,8 +15,8 @@ from occlum_async.fs.credentials import Credentials
 from occlum_async.fs.devfs import DevFs
 from occlum_async.fs.devpts import DevPts
 from occlum_async.fs.fdtable import FdTable
-from occlum_async.fs.mount import MountNamespace
 from occlum_async.fs.namei import FOLLOW, resolve
+from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.opening import open_path
 from occlum_async.fs.procfs import ProcFs
 from occlum_async.fs.ramfs import RamFs
