@@ -87,6 +87,7 @@ class Journal:
             self._boundary.close(self._fd)
             self._fd = -1
         self._end = 0
+        self.saved.clear()
 
     async def undo(self, image: HostImage) -> None:
         """If a change was left half done, put back what was there before it."""
