@@ -20,7 +20,7 @@ from ..fs.mount import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, anonymous_devi
 from ..fs.namespace import MountNamespace
 from ..fs.overlay import OverlayFs
 from ..fs.pages import Quota
-from ..fs.procfs import ProcFs
+from ..fs.procfs import make_procfs
 from ..fs.ramfs import RamFs, mount_tmpfs
 from ..fs.sysfs import CgroupFs, SysFs
 from ..io.boundary import Boundary
@@ -153,10 +153,10 @@ async def _mount_pseudo(mounts: MountNamespace, kernel: Kernel) -> None:
         cpuinfo = file.read()
     tmpfs = functools.partial(mount_tmpfs, default=kernel.config.memory // 2, parent=kernel.file_memory)
     mounts.factories["tmpfs"] = mounts.factories["ramfs"] = tmpfs
-    mounts.factories["proc"] = lambda _device, _source, _data: ProcFs(kernel, cpuinfo)
+    mounts.factories["proc"] = lambda _device, _source, _data: make_procfs(kernel, cpuinfo)
     mounts.factories["sysfs"] = lambda _device, _source, _data: SysFs(kernel)
     mounts.factories["devpts"] = lambda _device, _source, _data: DevPts(kernel.terminals)
-    await mounts.mount_at("/proc", ProcFs(kernel, cpuinfo), harmless, b"proc", scheduler)
+    await mounts.mount_at("/proc", make_procfs(kernel, cpuinfo), harmless, b"proc", scheduler)
     await mounts.mount_at("/sys", SysFs(kernel), harmless | MS_RDONLY, b"sysfs", scheduler)
     await mounts.mount_at("/sys/fs/cgroup", CgroupFs(kernel), harmless | MS_RDONLY, b"cgroup2", scheduler)
 

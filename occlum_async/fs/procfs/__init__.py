@@ -4,6 +4,7 @@ The kernel object is handed in at boot; ``views`` names what is used of it. Noth
 model, and nothing of the host shows but what its CPUs can do.
 """
 
-from .root import ProcFs
+from .filesystem import ProcFs
+from .root import make_procfs
 
-__all__ = ["ProcFs"]
+__all__ = ["ProcFs", "make_procfs"]

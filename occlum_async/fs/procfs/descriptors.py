@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...abi.errors import SyscallError
 from ...abi.stat import S_IFLNK, S_IFREG
 from ..inode import Inode
 from ..synthetic import Directory, SyntheticInode, TextFile
+from .filesystem import ProcFs
 from .views import ThreadView, check_inspect, owner
-
-if TYPE_CHECKING:
-    from .root import ProcFs
 
 O_LARGEFILE = 0o100000
 O_CLOEXEC = 0o2000000

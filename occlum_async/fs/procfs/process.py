@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -16,11 +16,9 @@ from ..inode import Inode
 from ..synthetic import Directory, SyntheticInode, TextFile
 from . import maps, mounts, status
 from .descriptors import FdDirectory
+from .filesystem import ProcFs
 from .memory import MemoryFile
 from .views import ProcessView, ThreadView, check_inspect, owner
-
-if TYPE_CHECKING:
-    from .root import ProcFs
 
 OOM_DISABLE, OOM_ADJUST_MAX, OOM_SCORE_ADJ_MAX = -17, 15, 1000
 COMM_SIZE = 15

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
 from ...abi.stat import S_IFDIR
 from ..inode import Inode
-from ..synthetic import Folder, Link, SyntheticFs
+from ..synthetic import Folder, Link
+from .filesystem import ProcFs
 from .net import fill_net
 from .process import TaskDirectory
 from .sysctl import fill_sysctl
@@ -18,40 +19,19 @@ from .system import fill_system
 if TYPE_CHECKING:
     from .views import KernelView, ThreadView
 
-PROC_MAGIC = 0x9FA0
 # Cookies of the root: the fixed names come first, then the processes in the order of their numbers.
 FIRST_PROCESS = 1 << 16
 
 
-class ProcFs(SyntheticFs):
-    """The procfs of a LibOS. ``cpuinfo`` is the host's /proc/cpuinfo, from which the CPUs' features are taken."""
-
-    name = "proc"
-    magic = PROC_MAGIC
-
-    def __init__(self, kernel: KernelView, cpuinfo: str = "") -> None:
-        super().__init__(kernel.scheduler)
-        self.kernel: KernelView = kernel
-        self.net = Folder(self, b"/net")
-        root = ProcRoot(self, b"")
-        self.root = root
-        fill_system(root, kernel, cpuinfo)
-        fill_sysctl(root.folder(b"sys"), kernel)
-        fill_net(self.net, kernel)
-
-    def options(self) -> str:
-        return ""
-
-    def reader(self) -> ThreadView | None:
-        """The thread that looks; None for the embedder."""
-        thread: ThreadView | None = self.kernel.current_thread()
-        return thread
-
-    def path_for_reader(self, place: Any) -> bytes:
-        """The path of a ``Location``, as the thread that looks sees it."""
-        reader = self.reader()
-        path: bytes = place.path(None if reader is None else reader.fs.root)
-        return path
+def make_procfs(kernel: KernelView, cpuinfo: str = "") -> ProcFs:
+    """The procfs of ``kernel``. ``cpuinfo`` is the host's /proc/cpuinfo, from which the CPUs' features are taken."""
+    fs = ProcFs(kernel)
+    root = ProcRoot(fs, b"")
+    fs.root = root
+    fill_system(root, kernel, cpuinfo)
+    fill_sysctl(root.folder(b"sys"), kernel)
+    fill_net(fs.net, kernel)
+    return fs
 
 
 class ProcRoot(Folder):

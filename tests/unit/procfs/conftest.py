@@ -18,7 +18,7 @@ from occlum_async.fs.fdtable import FdTable
 from occlum_async.fs.namei import FOLLOW, resolve
 from occlum_async.fs.namespace import MountNamespace
 from occlum_async.fs.opening import open_path
-from occlum_async.fs.procfs import ProcFs
+from occlum_async.fs.procfs import make_procfs
 from occlum_async.fs.ramfs import RamFs
 from occlum_async.fs.sysfs import CgroupFs, SysFs
 from occlum_async.process.clock import ManualClock
@@ -151,7 +151,7 @@ async def machine() -> Machine:
     kernel.mounts = MountNamespace(root)
     machine = Machine(kernel, clock)
     for path, fs in (
-        ("/proc", ProcFs(kernel, CPUINFO)), ("/dev", await DevFs.create(console=True)),
+        ("/proc", make_procfs(kernel, CPUINFO)), ("/dev", await DevFs.create(console=True)),
         ("/dev/pts", DevPts(kernel.terminals)), ("/sys", SysFs(kernel)), ("/sys/fs/cgroup", CgroupFs(kernel)),
     ):  # fmt: skip
         await kernel.mounts.mount_at(path, fs, scheduler=kernel.scheduler)
