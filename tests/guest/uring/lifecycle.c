@@ -88,6 +88,7 @@ int main(int argc, char **argv) {
         execl(self(), "lifecycle", fd, end, here, NULL);
         _exit(99);
     }
+    close(running[1]);  // so that the read ends also if nothing is executed
     MUST(read(running[0], buffer, 1));
     MUST(write(ends[1], "left", 4));
     reap("executed", child);
