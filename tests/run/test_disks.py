@@ -110,7 +110,7 @@ def test_a_signal_unmounts(made: tuple[Path, list[str]], number: int) -> None:
 def test_resize_and_stats(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     image, how = made
     (tmp_path / "source").mkdir()
-    (tmp_path / "source/file").write_bytes(os.urandom(100_000))
+    (tmp_path / "source/file").write_bytes(os.urandom(2_000_000))
     os.link(tmp_path / "source/file", tmp_path / "source/link")
     assert disk("copy-in", *how, image, tmp_path / "source", "/there").returncode == 0
     assert disk("resize", *how, "--size", "128m", image).returncode == 0
@@ -118,7 +118,27 @@ def test_resize_and_stats(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     assert disk("copy-out", *how, image, "/there", tmp_path / "back").returncode == 0
     assert (tmp_path / "back/file").read_bytes() == (tmp_path / "source/file").read_bytes()
     assert (tmp_path / "back/file").stat().st_nlink == 2
+    before = image.stat().st_size
+    assert disk("resize", *how, "--size", "32m", image).returncode == 0
+    assert image.stat().st_size < before / 2
+    assert disk("copy-out", *how, image, "/there", tmp_path / "again").returncode == 0
+    assert (tmp_path / "again/file").read_bytes() == (tmp_path / "source/file").read_bytes()
+    refused = disk("resize", *how, "--size", "1m", image)
+    assert refused.returncode == 125 and "no room for" in refused.stderr and "choose a larger one" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if "resize" in path.name) == []
+
+
+def test_a_mounted_disk_is_not_resized(made: tuple[Path, list[str]]) -> None:
+    image, how = made
+    command = (*RUN, "-i", "--mount", mount_of(made, "/data"), "/bin/sh", "-c", "echo ready; read line; df -k /data")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        for size in ("128m", "8m"):
+            refused = disk("resize", *how, "--size", size, image)
+            assert refused.returncode == 125 and "in use" in refused.stderr
+        assert process.communicate("\n")[0].count("/data") == 1
+        assert process.returncode == 0
+    assert disk("resize", *how, "--size", "128m", image).returncode == 0
 
 
 def test_a_damaged_disk_is_told(tmp_path: Path) -> None:
