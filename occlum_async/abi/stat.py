@@ -29,7 +29,10 @@ def split_device(device: int) -> tuple[int, int]:
 
 
 class Stat(msgspec.Struct):
-    """Attributes of an inode. Times are nanoseconds since the epoch, ``blocks`` are of 512 bytes."""
+    """Attributes of an inode. Times are nanoseconds since the epoch, ``blocks`` are of 512 bytes.
+
+    ``attributes`` are STATX_ATTR_*, of which a file system knows those in ``attributes_mask``.
+    """
 
     mode: int
     ino: int = 0
@@ -46,6 +49,8 @@ class Stat(msgspec.Struct):
     ctime: int = 0
     btime: int = 0
     mount_id: int = 0
+    attributes: int = 0
+    attributes_mask: int = 0
 
     def pack(self) -> bytes:
         """``struct stat`` of x86-64."""
@@ -61,8 +66,8 @@ class Stat(msgspec.Struct):
         """``struct statx``: everything that there is, whatever the mask asked for."""
         mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
         head = struct.pack(
-            "<IIQIIIHxxQQQQ", mask, self.blksize, 0, self.nlink, self.uid, self.gid, self.mode,
-            self.ino, self.size, self.blocks, 0,
+            "<IIQIIIHxxQQQQ", mask, self.blksize, self.attributes, self.nlink, self.uid, self.gid, self.mode,
+            self.ino, self.size, self.blocks, self.attributes_mask,
         )  # fmt: skip
         times = b"".join(
             STATX_TIMESTAMP.pack(*divmod(time, 10**9), 0) for time in (self.atime, self.btime, self.ctime, self.mtime)

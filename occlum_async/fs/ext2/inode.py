@@ -62,6 +62,7 @@ class Ext2Inode(Inode):
         return Stat(
             self.mode, self.ino, self.fs.device, self.nlink, self.uid, self.gid, self.rdev, self.size,
             block_size, sectors, self.atime, self.mtime, self.ctime, self.btime,
+            attributes=self.flags & layout.FLAGS_OF_STATX, attributes_mask=layout.FLAGS_OF_STATX,
         )  # fmt: skip
 
     async def change(self, wanted: Attributes) -> None:

@@ -25,6 +25,7 @@ GROUP = struct.Struct("<IIIHHHH12x")
 # i_flags.
 FLAG_INDEX = 0x1000
 FLAGS_OF_USERS = 0x380FF  # that chattr(1) changes
+FLAGS_OF_STATX = 0x874  # compressed, immutable, append only, nodump and encrypted have the same bits there
 # What a new file takes over from its directory: from "delete securely" to "no tail merging", and dirsync.
 FLAGS_INHERITED = 0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x400 | 0x8000 | 0x10000
 FLAGS_OF_FILES = FLAGS_INHERITED & ~0x10000  # dirsync is a directory's

@@ -65,6 +65,8 @@ async def test_what_they_forbid(disks: Callable[..., Any]) -> None:
     file = await root.lookup(b"file")
     await file.set_flags(IMMUTABLE | 0x80000)
     assert file.flags == IMMUTABLE  # the others are not chattr's to change
+    packed = (await file.getattr()).pack_statx()
+    assert int.from_bytes(packed[8:16], "little") == IMMUTABLE and packed[56] & APPEND
     for operation in (
         ("write", "/file", b"x"), ("append", "/file", b"x"), ("truncate", "/file", 1), ("chmod", "/file", 0o600),
         ("unlink", "/file"), ("rename", "/file", "/other"), ("link", "/file", "/other"),
