@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -12,11 +12,8 @@ from ...abi.errors import SyscallError
 from ...abi.signals import SIGCONT, SIGHUP, SIGTTOU
 from ...abi.termios import Termios
 from ...abi.user import UserPointer
-from . import jobs
-
-if TYPE_CHECKING:
-    from ..file import File
-    from .terminal import Terminal
+from ..file import File
+from .terminal import Terminal
 
 CAP_SYS_ADMIN = 21
 
@@ -101,7 +98,7 @@ def _get(terminal: Terminal, command: int) -> bytes:
 def _check(terminal: Terminal, own: bool, thread: Any) -> None:
     """Changing a terminal from the background stops the caller with SIGTTOU."""
     if own:
-        jobs.check_foreground(terminal, thread, SIGTTOU)
+        terminal.check_foreground(thread, SIGTTOU)
 
 
 async def _set_mode(terminal: Terminal, own: bool, thread: Any, command: int, argument: UserPointer) -> None:
@@ -152,14 +149,14 @@ def _session_request(
             raise SyscallError(errno.ENOTTY)
         _set_controlling(file, terminal, thread, argument.address)
     elif command == tc.TIOCNOTTY:
-        if not own or not jobs.is_controlling(terminal, thread):
+        if not own or not terminal.is_controlling(thread):
             raise SyscallError(errno.ENOTTY)
         if thread.process.session.leader is thread.process:
             release_control(terminal)
     elif command == tc.TIOCSPGRP:
         _set_foreground(terminal, own, thread, argument)
     else:
-        if own and not jobs.is_controlling(terminal, thread):
+        if own and not terminal.is_controlling(thread):
             raise SyscallError(errno.ENOTTY)
         if command == tc.TIOCGPGRP:
             foreground = terminal.session.foreground if terminal.session is not None else None
@@ -173,7 +170,7 @@ def _session_request(
 def release_control(terminal: Terminal) -> None:
     """The leader gives its terminal up (TIOCNOTTY): the foreground group gets SIGHUP and SIGCONT."""
     foreground = terminal.session.foreground
-    jobs.lose_control(terminal)
+    terminal.lose_control()
     if foreground is not None:
         terminal.jobs.signal_group(foreground, SIGHUP)
         terminal.jobs.signal_group(foreground, SIGCONT)
@@ -191,10 +188,10 @@ def _set_controlling(file: File, terminal: Terminal, thread: Any, steal: int) ->
     if terminal.session is not None:
         if steal != 1 or not privileged:
             raise SyscallError(errno.EPERM)
-        jobs.lose_control(terminal)
+        terminal.lose_control()
     if not file.readable and not privileged:
         raise SyscallError(errno.EPERM)
-    jobs.take_control(terminal, process)
+    terminal.take_control(process)
 
 
 def _set_foreground(terminal: Terminal, own: bool, thread: Any, argument: UserPointer) -> None:
@@ -204,7 +201,7 @@ def _set_foreground(terminal: Terminal, own: bool, thread: Any, argument: UserPo
     except SyscallError:
         raise SyscallError(errno.ENOTTY) from None
     pgid = argument.unpack(tc.INT)[0]
-    if not jobs.is_controlling(terminal, thread):
+    if not terminal.is_controlling(thread):
         raise SyscallError(errno.ENOTTY)
     if pgid < 0:
         raise SyscallError(errno.EINVAL)

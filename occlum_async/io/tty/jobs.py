@@ -1,18 +1,11 @@
-"""What terminals must know of processes, and the rules of job control that follow from it.
+"""What terminals must know of processes.
 
 The process model hands a ``JobControl`` over at boot. The protocols here name exactly what is used of it.
 """
 
 from __future__ import annotations
 
-import errno
-from typing import TYPE_CHECKING, Any, Protocol
-
-from ...abi.errors import Interrupted, SyscallError
-from ...abi.signals import SIGTTIN
-
-if TYPE_CHECKING:
-    from .terminal import Terminal
+from typing import Any, Protocol
 
 
 class Group(Protocol):
@@ -62,45 +55,3 @@ class JobControl(Protocol):
     def find_group(self, thread: Any, pgid: int) -> Any:
         """The process group of that number as ``thread`` sees it; None if there is none."""
         ...
-
-
-def is_controlling(terminal: Terminal, thread: Any) -> bool:
-    """Whether ``terminal`` is the controlling terminal of the caller."""
-    return terminal.session is not None and thread.process.session is terminal.session
-
-
-def check_foreground(terminal: Terminal, thread: Any, signo: int) -> None:
-    """Let a thread of the foreground group pass; stop one of the background with SIGTTIN or SIGTTOU.
-
-    EIO when the signal could not stop it: for reading when it is blocked or ignored, for both when the
-    group is orphaned (nobody could continue it).
-    """
-    if thread is None or not is_controlling(terminal, thread):
-        return
-    foreground, group = terminal.session.foreground, thread.process.group
-    if foreground is None or foreground is group:
-        return
-    if terminal.jobs.refuses(thread, signo):
-        if signo == SIGTTIN:
-            raise SyscallError(errno.EIO)
-        return
-    if group.is_orphaned():
-        raise SyscallError(errno.EIO)
-    terminal.jobs.signal_group(group, signo)
-    raise Interrupted
-
-
-def take_control(terminal: Terminal, process: Any) -> None:
-    """Make ``terminal`` the controlling terminal of the session that ``process`` leads."""
-    session = process.session
-    terminal.session = session
-    session.terminal = terminal
-    session.foreground = process.group
-
-
-def lose_control(terminal: Terminal) -> None:
-    """No session is controlled by ``terminal`` any more."""
-    session = terminal.session
-    if session is not None:
-        terminal.session = None
-        session.terminal = session.foreground = None

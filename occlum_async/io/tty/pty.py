@@ -10,6 +10,7 @@ from ...abi import termios as tc
 from ...abi.errors import Interrupted, SyscallError
 from ...abi.user import UserPointer
 from ..file import POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM, File
+from .file import TerminalFile
 from .ioctls import terminal_ioctl
 from .terminal import Terminal
 
@@ -125,7 +126,7 @@ class PtyMaster(File):
             argument.pack(tc.INT, terminal.locked)
         elif command == tc.TIOCGPTPEER:
             flags = argument.address
-            file = terminal.open(flags & ~O_CLOEXEC)
+            file = TerminalFile(terminal, flags & ~O_CLOEXEC)
             self.slave_opened()
             try:
                 fd: int = thread.files.install(file, cloexec=bool(flags & O_CLOEXEC))

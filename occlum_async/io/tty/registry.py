@@ -10,10 +10,11 @@ from typing import Any
 from ...abi.errors import SyscallError
 from ...abi.stat import makedev
 from ...sched.strand import Scheduler
-from . import jobs
 from .console import Console, ConsoleDriver
+from .file import TerminalFile
+from .jobs import JobControl
 from .pty import PtyMaster
-from .terminal import Terminal, TerminalFile
+from .terminal import Terminal
 
 PTS_MAJOR = 136
 # What only the opening itself looks at, and fcntl(F_GETFL) does not show.
@@ -28,7 +29,7 @@ class Terminals:
     ``make_node`` makes the node of a new terminal that belongs to a uid and a gid; devpts sets it.
     """
 
-    def __init__(self, scheduler: Scheduler, control: jobs.JobControl, limit: int = MAX_TERMINALS) -> None:
+    def __init__(self, scheduler: Scheduler, control: JobControl, limit: int = MAX_TERMINALS) -> None:
         self.scheduler = scheduler
         self.jobs = control
         self.limit = limit
@@ -69,14 +70,14 @@ class Terminals:
             raise SyscallError(errno.EIO)
         if terminal.exclusive and (thread is None or not thread.credentials.capable(CAP_SYS_ADMIN)):
             raise SyscallError(errno.EBUSY)
-        file = terminal.open(flags & ~OPEN_ONLY)
+        file = TerminalFile(terminal, flags & ~OPEN_ONLY)
         if isinstance(terminal.hardware, PtyMaster):
             terminal.hardware.slave_opened()
         process = getattr(thread, "process", None)
         if process is not None and controlling and not flags & os.O_NOCTTY and file.readable:
             session = process.session
             if session.leader is process and session.terminal is None and terminal.session is None:
-                jobs.take_control(terminal, process)
+                terminal.take_control(process)
         return file
 
     def open_slave(self, index: int, flags: int, thread: Any) -> TerminalFile:

@@ -13,16 +13,13 @@ from msgspec.structs import replace
 
 from ...abi import termios as tc
 from ...abi.errors import Interrupted, SyscallError
-from ...abi.signals import SIGCONT, SIGHUP, SIGTTIN, SIGTTOU, SIGWINCH
-from ...abi.stat import Stat
+from ...abi.signals import SIGCONT, SIGHUP, SIGTTIN, SIGWINCH
 from ...abi.termios import Termios
-from ...abi.user import UserPointer
 from ...sched.strand import Scheduler
 from ...sched.waitqueue import WaitQueue
-from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, File
-from . import jobs
+from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
 from .discipline import LineDiscipline
-from .ioctls import terminal_ioctl
+from .jobs import JobControl
 from .output import OutputProcessor
 
 READABLE, WRITABLE = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
@@ -30,7 +27,6 @@ ENDED = READABLE | WRITABLE | POLLERR | POLLHUP
 TYPED_LIMIT = 8192  # bytes waiting in front of a full line discipline
 OUTPUT_LIMIT = 65536  # bytes that the hardware has not taken; echo may exceed it by ECHO_LIMIT
 ECHO_LIMIT = 4096
-WRITE_CHUNK = 4096
 
 
 class Hardware(Protocol):
@@ -53,7 +49,7 @@ class Hardware(Protocol):
 class Terminal:
     """One terminal device. ``number`` is its device number, ``index`` its name in /dev/pts."""
 
-    def __init__(self, scheduler: Scheduler, control: jobs.JobControl, index: int, number: int) -> None:
+    def __init__(self, scheduler: Scheduler, control: JobControl, index: int, number: int) -> None:
         self.scheduler = scheduler
         self.jobs = control
         self.index = index
@@ -125,7 +121,7 @@ class Terminal:
 
     def _end(self) -> None:
         """Start a new generation, without a session and with nothing typed."""
-        jobs.lose_control(self)
+        self.lose_control()
         self.generation += 1
         self.stopped = self.exclusive = False
         self.typed.clear()
@@ -235,16 +231,57 @@ class Terminal:
         # Readers look at the mode that they wait in.
         self.waiters.wake(READABLE)
 
-    def open(self, flags: int) -> TerminalFile:
-        """A new open file of this terminal."""
+    # -- job control ---------------------------------------------------------------------------------
+
+    def is_controlling(self, thread: Any) -> bool:
+        """Whether this is the controlling terminal of the caller."""
+        return self.session is not None and thread.process.session is self.session
+
+    def check_foreground(self, thread: Any, signo: int) -> None:
+        """Let a thread of the foreground group pass; stop one of the background with SIGTTIN or SIGTTOU.
+
+        EIO when the signal could not stop it: for reading when it is blocked or ignored, for both when the
+        group is orphaned (nobody could continue it).
+        """
+        if thread is None or not self.is_controlling(thread):
+            return
+        foreground, group = self.session.foreground, thread.process.group
+        if foreground is None or foreground is group:
+            return
+        if self.jobs.refuses(thread, signo):
+            if signo == SIGTTIN:
+                raise SyscallError(errno.EIO)
+            return
+        if group.is_orphaned():
+            raise SyscallError(errno.EIO)
+        self.jobs.signal_group(group, signo)
+        raise Interrupted
+
+    def take_control(self, process: Any) -> None:
+        """Become the controlling terminal of the session that ``process`` leads."""
+        session = process.session
+        self.session = session
+        session.terminal = self
+        session.foreground = process.group
+
+    def lose_control(self) -> None:
+        """Control no session any more."""
+        session = self.session
+        if session is not None:
+            self.session = None
+            session.terminal = session.foreground = None
+
+    # -- open files ----------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """There is one more file of it."""
         self.opens += 1
-        return TerminalFile(self, flags)
 
     def closed(self) -> None:
         """A file is closed. With the last one the session loses the terminal."""
         self.opens -= 1
         if self.opens == 0:
-            jobs.lose_control(self)
+            self.lose_control()
             self.exclusive = False
             self._tell(POLLHUP)
 
@@ -252,104 +289,3 @@ class Terminal:
 def _stops_by_keys(termios: Termios) -> bool:
     """Whether ^S and ^Q stop and start output: what packet mode tells a remote terminal."""
     return bool(termios.iflag & tc.IXON) and termios.cc[tc.VSTOP] == 0x13 and termios.cc[tc.VSTART] == 0x11
-
-
-class TerminalFile(File):
-    """An open file description of a terminal."""
-
-    def __init__(self, terminal: Terminal, flags: int) -> None:
-        super().__init__(terminal.scheduler, flags)
-        self.terminal = terminal
-        self.generation = terminal.generation
-        self.waiters = terminal.waiters
-
-    @property
-    def ended(self) -> bool:
-        """The terminal was hung up since this file was opened."""
-        return self.generation != self.terminal.generation
-
-    def describe(self) -> str:
-        return f"/dev/pts/{self.terminal.index}"
-
-    async def stat(self) -> Stat:
-        """The node's attributes, also for a file that was opened without a path (TIOCGPTPEER, /dev/tty)."""
-        if self.location is None and self.terminal.node is not None:
-            stat: Stat = await self.terminal.node.getattr()
-            return stat
-        return await super().stat()
-
-    def reopen(self, flags: int) -> File:
-        """Another description of the same terminal."""
-        if self.ended:
-            raise SyscallError(errno.EIO)
-        return self.terminal.open(flags)
-
-    def close(self) -> None:
-        self.terminal.closed()
-
-    async def read(self, size: int) -> bytes:
-        """As termios(3) says: a line in canonical mode, else by VMIN and VTIME. b"" after a hangup."""
-        terminal, data = self.terminal, bytearray()
-        if self.ended or size == 0:
-            return b""
-        jobs.check_foreground(terminal, terminal.jobs.current(), SIGTTIN)
-        while not self.ended:
-            discipline = terminal.discipline
-            if discipline.available():
-                data += terminal.take_input(size - len(data))
-                if discipline.canonical:
-                    break
-            timeout = None
-            if not discipline.canonical:
-                minimum, tenths = terminal.termios.cc[tc.VMIN], terminal.termios.cc[tc.VTIME]
-                if len(data) >= min(size, minimum) and (data or (minimum == 0 and tenths == 0)):
-                    break
-                if tenths and (data or minimum == 0):
-                    timeout = tenths / 10
-            elif data:
-                break
-            try:
-                if not await self.wait_for(READABLE, timeout):
-                    break
-            except (Interrupted, SyscallError):
-                if not data:
-                    raise
-                break
-        return bytes(data)
-
-    async def write(self, data: bytes | memoryview) -> int:
-        """Show ``data``. Blocks while output is stopped or not taken; EIO after a hangup."""
-        terminal, done = self.terminal, 0
-        if self.ended:
-            raise SyscallError(errno.EIO)
-        if terminal.termios.lflag & tc.TOSTOP:
-            jobs.check_foreground(terminal, terminal.jobs.current(), SIGTTOU)
-        while done < len(data):
-            if self.ended:
-                if not done:
-                    raise SyscallError(errno.EIO)
-                break
-            room = min(terminal.room(), WRITE_CHUNK)
-            if room > 0:
-                chunk = bytes(data[done : done + room])
-                terminal.show(chunk)
-                done += len(chunk)
-                continue
-            try:
-                await self.wait_for(WRITABLE)
-            except (Interrupted, SyscallError):
-                if not done:
-                    raise
-                break
-        return done
-
-    def poll(self) -> int:
-        if self.ended:
-            return ENDED
-        events = READABLE if self.terminal.discipline.available(for_poll=True) else 0
-        return events | (WRITABLE if self.terminal.room() > 0 else 0)
-
-    async def ioctl(self, thread: Any, command: int, argument: UserPointer) -> int:
-        if self.ended:
-            raise SyscallError(errno.EIO)
-        return await terminal_ioctl(self, self.terminal, thread, command, argument, own=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from occlum_async.fs.credentials import Credentials
+from occlum_async.io.tty.file import TerminalFile
 from occlum_async.io.tty.pty import PtyMaster
 from occlum_async.io.tty.registry import Terminals
-from occlum_async.io.tty.terminal import TerminalFile
 from occlum_async.sched.strand import Scheduler
 
 
