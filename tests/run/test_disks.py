@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from occlum_async.cli.disk import resize
+from occlum_async.errors import DiskError
 from tests.run.conftest import RUN, TIME_LIMIT, Finished, Runner
 
 DISK = (sys.executable, "-m", "occlum_async", "disk")
@@ -126,6 +128,19 @@ def test_resize_and_stats(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     refused = disk("resize", *how, "--size", "1m", image)
     assert refused.returncode == 125 and "no room for" in refused.stderr and "choose a larger one" in refused.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if "resize" in path.name) == []
+
+
+def test_a_host_without_room_for_a_copy(made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    image, how = made
+    assert disk("copy-in", *how, image, __file__, "/file").returncode == 0
+    options = resize.Options(str(image), "32m", *how[1:])
+    with monkeypatch.context() as host:
+        full = os.statvfs_result((4096, 4096, 1000, 100, 0, 100, 100, 100, 0, 255))
+        host.setattr(os, "statvfs", lambda path: full)
+        with pytest.raises(DiskError, match="the host has no room"):
+            resize.command(options)
+    assert [path.name for path in image.parent.iterdir() if "resize" in path.name] == []
+    assert resize.command(options) == 0
 
 
 def test_a_mounted_disk_is_not_resized(made: tuple[Path, list[str]]) -> None:

@@ -24,6 +24,7 @@ from .opened import boundary, counter_option, key_option, mounted, root_key, run
 from .progress import progress
 
 SUFFIX = ".resize"
+COPY_OVERHEAD = 20  # a 20th more than the files have: what ext2 and a sealed disk say about them
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,9 @@ async def _copy_files(old: Ext2, fs: Ext2, path: str) -> None:
     total = await disk_bytes(old.root)
     if total > free:
         raise DiskError(f"{path}: the new size has no room for {total} bytes of files", "choose a larger one")
+    host = os.statvfs(os.path.dirname(path) or ".")
+    if total + total // COPY_OVERHEAD > host.f_bavail * host.f_frsize:
+        raise DiskError(f"{path}: the host has no room beside it for a copy of {total} bytes", "make some there")
     with progress("copying", total) as advance:
         tree = TreeCopy(advance)
         await tree.copy_into(old.root, fs.root, b"")
