@@ -9,6 +9,7 @@ writes what it has.
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,14 @@ class Attributes(msgspec.Struct, frozen=True):
         if self.mtime is not None:
             inode.mtime = self.mtime
         inode.ctime = time.time_ns() if self.ctime is None else self.ctime
+
+
+def check_xattr(flags: int, present: bool) -> None:
+    """What the flags of setxattr(2) ask: EEXIST of XATTR_CREATE, ENODATA of XATTR_REPLACE."""
+    if flags & os.XATTR_CREATE and present:
+        raise SyscallError(errno.EEXIST)
+    if flags & os.XATTR_REPLACE and not present:
+        raise SyscallError(errno.ENODATA)
 
 
 class Inode:
@@ -313,7 +322,7 @@ class Inode:
         raise SyscallError(errno.EOPNOTSUPP)
 
     async def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
-        """XATTR_CREATE: EEXIST; XATTR_REPLACE: ENODATA."""
+        """See ``check_xattr``."""
         raise SyscallError(errno.EOPNOTSUPP)
 
     async def removexattr(self, name: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat
-from .inode import Attributes, DirEntry, FileSystem, Inode, StatFs
+from .inode import Attributes, DirEntry, FileSystem, Inode, StatFs, check_xattr
 from .mount import anonymous_device, register_filesystem
 from .pages import PAGE, Pages, Quota, pages_of
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 TMPFS_MAGIC = 0x01021994
 DIRENT_SIZE = 20  # what a name adds to a directory's st_size, as on tmpfs
 BATCH = 4096  # names of one readdir
-XATTR_CREATE, XATTR_REPLACE = 1, 2
 XATTRS_MAX = 128 * 1024  # bytes of all names and values of one inode
 
 
@@ -270,10 +269,7 @@ class RamInode(Inode):
 
     async def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
         xattrs = self.xattrs if self.xattrs is not None else {}
-        if flags & XATTR_CREATE and name in xattrs:
-            raise SyscallError(errno.EEXIST)
-        if flags & XATTR_REPLACE and name not in xattrs:
-            raise SyscallError(errno.ENODATA)
+        check_xattr(flags, name in xattrs)
         used = sum(len(key) + len(item) for key, item in xattrs.items() if key != name)
         if used + len(name) + len(value) > XATTRS_MAX:
             raise SyscallError(errno.ENOSPC)

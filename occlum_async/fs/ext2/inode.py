@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from array import array
 from typing import TYPE_CHECKING
 
@@ -149,7 +150,7 @@ class Ext2Inode(Inode):
         await self.fs.change(xattrs.change(self, name, value, flags))
 
     async def removexattr(self, name: bytes) -> None:
-        await self.fs.change(xattrs.change(self, name, None, xattrs.REPLACE))
+        await self.fs.change(xattrs.change(self, name, None, os.XATTR_REPLACE))
 
     async def listxattr(self) -> list[bytes]:
         async with self.lock.hold(self.fs.scheduler):

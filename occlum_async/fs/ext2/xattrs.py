@@ -10,13 +10,13 @@ import struct
 from typing import TYPE_CHECKING
 
 from ...abi.errors import SyscallError
+from ..inode import check_xattr
 from .buffers import Buffer
 from .inodetable import BODY
 
 if TYPE_CHECKING:
     from .inode import Ext2Inode
 
-CREATE, REPLACE = 1, 2  # setxattr(2)'s flags
 MAGIC = 0xEA020000
 REFERENCES_MAX = 1024
 
@@ -102,10 +102,7 @@ async def change(inode: Ext2Inode, name: bytes, value: bytes | None, flags: int)
     key = key_of(name)
     async with inode.lock.hold(inode.fs.scheduler):
         found = await load(inode)
-        if flags & CREATE and key in found:
-            raise SyscallError(errno.EEXIST)
-        if flags & REPLACE and key not in found:
-            raise SyscallError(errno.ENODATA)
+        check_xattr(flags, key in found)
         if value is None:
             del found[key]
         else:

@@ -16,10 +16,9 @@ from ...io.boundary.calls import FILE_TYPES
 from ...sched.apart import apart
 from ..credentials import Credentials
 from ..dentry import NAME_MAX
-from ..inode import Attributes, DirEntry, Inode
+from ..inode import Attributes, DirEntry, Inode, check_xattr
 from ..memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, PAGE, pages_of
 from ..pagecache import CachedInode, Data, PageStore
-from ..ramfs import XATTR_CREATE, XATTR_REPLACE
 from .tree import MAX_PAGES, RECORD_MAX, SealedTree
 
 if TYPE_CHECKING:
@@ -378,10 +377,7 @@ class SefsInode(CachedInode, PageStore):
 
     async def setxattr(self, name: bytes, value: bytes, flags: int) -> None:
         self._check_writable()
-        if flags & XATTR_CREATE and name in self.xattrs:
-            raise SyscallError(errno.EEXIST)
-        if flags & XATTR_REPLACE and name not in self.xattrs:
-            raise SyscallError(errno.ENODATA)
+        check_xattr(flags, name in self.xattrs)
         self._set_xattrs({**self.xattrs, name: value})
 
     async def removexattr(self, name: bytes) -> None:
