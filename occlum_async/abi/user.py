@@ -72,23 +72,23 @@ class UserPointer(ABC):
 
     def buffer(self, size: int) -> UserBuffer:
         """The ``size`` bytes at this pointer as a buffer."""
-        return PointerBuffer(self, size)
+        return Prefix(self, size)
 
 
-class PointerBuffer(UserBuffer):
-    """A contiguous buffer behind a pointer."""
+class Prefix(UserBuffer):
+    """The first ``size`` bytes behind a pointer, or of a longer buffer."""
 
-    __slots__ = ("pointer",)
+    __slots__ = ("source",)
 
-    def __init__(self, pointer: UserPointer, size: int) -> None:
-        self.pointer = pointer
+    def __init__(self, source: UserPointer | UserBuffer, size: int) -> None:
+        self.source = source
         self.size = size
 
     def read(self, size: int = -1, offset: int = 0) -> bytes:
-        return self.pointer.read(self.size - offset if size < 0 else size, offset)
+        return self.source.read(self.size - offset if size < 0 else size, offset)
 
     def write(self, data: bytes | bytearray | memoryview, offset: int = 0) -> None:
-        self.pointer.write(data, offset)
+        self.source.write(data, offset)
 
 
 class VectorBuffer(UserBuffer):

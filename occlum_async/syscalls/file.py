@@ -10,7 +10,7 @@ from typing import Annotated
 from ..abi.errors import Interrupted, SyscallError
 from ..abi.marshal import Buffer, Fd, In, Int, Long, Out, Path, Size, UInt, Vector
 from ..abi.signals import SIGXFSZ
-from ..abi.user import UserBuffer
+from ..abi.user import Prefix, UserBuffer
 from ..fs import attributes
 from ..fs.inodeflags import IMMUTABLE, LOCKED, check_unlocked
 from ..fs.memory import FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE
@@ -115,22 +115,6 @@ async def _bounded(thread: Thread, file: File, buf: UserBuffer, offset: int | No
     if offset >= limit:
         raise SyscallError(errno.EFBIG, signal=SIGXFSZ)
     return buf if offset + buf.size <= limit else Prefix(buf, limit - offset)
-
-
-class Prefix(UserBuffer):
-    """The first ``size`` bytes of another buffer."""
-
-    __slots__ = ("buffer",)
-
-    def __init__(self, buffer: UserBuffer, size: int) -> None:
-        self.buffer = buffer
-        self.size = size
-
-    def read(self, size: int = -1, offset: int = 0) -> bytes:
-        return self.buffer.read(self.size - offset if size < 0 else size, offset)
-
-    def write(self, data: bytes | bytearray | memoryview, offset: int = 0) -> None:
-        self.buffer.write(data, offset)
 
 
 @syscall(0)
