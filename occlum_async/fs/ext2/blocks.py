@@ -11,14 +11,16 @@ from __future__ import annotations
 import errno
 from array import array
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 from ...abi.errors import SyscallError
 from ...sched.apart import apart
 from .bitmap import clear_run, find_run, free_bits, run_length, set_run
 
 if TYPE_CHECKING:
-    from .filesystem import Ext2
+    from .groups import Groups
+    from .volume import Volume
 
 WINDOW = 128  # blocks that are set aside behind what a file asks for
 WINDOWS = 512  # files that have a window
@@ -28,12 +30,14 @@ DISCARDS = 65536  # runs of freed blocks that are remembered for the device
 class BlockAllocator:
     """Allocates and frees the blocks of one file system."""
 
-    def __init__(self, fs: Ext2) -> None:
+    def __init__(self, fs: Volume, groups: Groups, make_room: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self.fs = fs
-        self.free = sum(fs.groups.free_blocks)
+        self.groups = groups
+        self.free = sum(groups.free_blocks)
         self.promised = 0
+        self._make_room = make_room  # gives back the blocks of what is deleted
         # Of each group: no run of free blocks is longer than this.
-        self._longest = array("H", fs.groups.free_blocks)
+        self._longest = array("H", groups.free_blocks)
         self._windows: OrderedDict[int, tuple[int, int]] = OrderedDict()  # by inode number: first, end
         # Runs that were freed since the last commit.
         self.freed: list[tuple[int, int]] = []
@@ -50,10 +54,6 @@ class BlockAllocator:
             await apart(self.fs.scheduler, self._make_room())
             if self.available(privileged) < count:
                 raise SyscallError(errno.ENOSPC)
-
-    async def _make_room(self) -> None:
-        await self.fs.table.store()  # a changed inode is kept alive by being so
-        await self.fs.orphans.drain()
 
     async def promise(self, count: int, privileged: bool) -> None:
         """Set ``count`` blocks aside for ``allocate`` with ``promised``; ENOSPC."""
@@ -114,7 +114,7 @@ class BlockAllocator:
 
     async def _search_groups(self, goal: int, length: int, respect: bool) -> int | None:
         """The first block of a free run of ``length``: at or behind ``goal``, then in the groups that follow."""
-        superblock, groups = self.fs.superblock, self.fs.groups
+        superblock, groups = self.fs.superblock, self.groups
         per_group = superblock.blocks_per_group
         home, start = divmod(goal - superblock.first_data_block, per_group)
         for step in range(superblock.groups + 1):
@@ -144,7 +144,7 @@ class BlockAllocator:
 
     async def _take(self, block: int, want: int) -> tuple[int, int]:
         """Take the free blocks from ``block`` on, at most ``want``: (block, count), 0 if it is not free (any more)."""
-        superblock, groups = self.fs.superblock, self.fs.groups
+        superblock, groups = self.fs.superblock, self.groups
         group, bit = divmod(block - superblock.first_data_block, superblock.blocks_per_group)
         buffer = await groups.bitmap(group, False)
         if buffer is None:
@@ -162,7 +162,7 @@ class BlockAllocator:
         return block, count
 
     def _count(self, group: int, change: int) -> None:
-        groups = self.fs.groups
+        groups = self.groups
         groups.free_blocks[group] += change
         groups.changed(group)
         self.free += change
@@ -183,11 +183,11 @@ class BlockAllocator:
             count -= part
 
     async def _give_back(self, group: int, bit: int, start: int, count: int) -> None:
-        if self.fs.groups.holds_metadata(start, count):
+        if self.groups.holds_metadata(start, count):
             self.fs.fault(f"group {group}: a file's blocks {start}+{count} are the group's own")
             return
         try:
-            buffer = await self.fs.groups.bitmap(group, False)
+            buffer = await self.groups.bitmap(group, False)
         except SyscallError:
             buffer = None
         if buffer is None:
@@ -203,7 +203,7 @@ class BlockAllocator:
 
     async def take_freed(self) -> list[tuple[int, int]]:
         """The runs that were freed since the last call and are free still."""
-        superblock, groups = self.fs.superblock, self.fs.groups
+        superblock, groups = self.fs.superblock, self.groups
         freed, self.freed = self.freed, []
         runs: list[tuple[int, int]] = []
         for start, count in _merged(freed):

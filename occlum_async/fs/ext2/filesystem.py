@@ -18,15 +18,14 @@ from ...sched.apart import apart
 from ...sched.mutex import Mutex
 from ...sched.strand import Scheduler
 from ..block.device import BLOCK, BlockDevice
-from ..credentials import CAP_SYS_RESOURCE, Credentials
-from ..inode import FileSystem, StatFs
+from ..credentials import Credentials
+from ..inode import StatFs
 from ..mount import anonymous_device
 from ..pagecache import PageCache
 from . import layout
-from .blockio import BlockIO
 from .blockmap import BlockMap
 from .blocks import BlockAllocator
-from .buffers import DIRTY_LIMIT, Buffers
+from .buffers import DIRTY_LIMIT
 from .commit import Commits, Gate
 from .directory import Ext2Directory
 from .file import Ext2File
@@ -36,6 +35,7 @@ from .inodetable import InodeTable
 from .namemap import NameMaps
 from .orphans import Orphans
 from .superblock import BadSuperblock, Superblock
+from .volume import Volume
 
 if TYPE_CHECKING:
     from ...sched.strand import Strand
@@ -45,35 +45,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COMMIT_INTERVAL = 5.0  # seconds until a change is durable that nobody asks for, as in ext3 and ext4
-FAULTS_LOGGED = 50
-_SECOND = 1_000_000_000
 _FORMATS = frozenset(format << 12 for format in layout.ENTRY_TYPE)
 
 
-class Ext2(FileSystem):
+class Ext2(Volume):
     """Made by ``Ext2.mount``.
 
     Whatever changes metadata is a coroutine that runs in ``change``: in a strand of its own, to its end, and
     never across a commit.
     """
 
-    name = "ext2"
-    magic = layout.MAGIC
-    needs_device = True
-
     def __init__(
         self, device: BlockDevice, superblock: Superblock, scheduler: Scheduler, cache: PageCache, number: int
     ) -> None:
-        super().__init__(number)
-        self.block_device = device
-        self.superblock = superblock
-        self.scheduler = scheduler
+        super().__init__(device, superblock, scheduler, number)
         self.cache = cache
-        self.writable = False
-        self.closed = False
-        self.label = superblock.label or "ext2"
-        self.io = BlockIO(device, superblock.block_size, scheduler)
-        self.buffers = Buffers(self.io)
         self.gate = Gate(scheduler)
         self._naming = Mutex()
         self._commits = Commits(scheduler, self._commit)
@@ -81,7 +67,6 @@ class Ext2(FileSystem):
         self._interval: float | None = None
         self._inodes: WeakValueDictionary[int, Ext2Inode] = WeakValueDictionary()
         self._overhead = 0
-        self._faults = 0
         self._pressed = False
         self._times_wanted = False
         self._stored = b""  # the superblock, as it was written last
@@ -129,7 +114,7 @@ class Ext2(FileSystem):
         superblock = self.superblock
         self.groups = Groups(self)
         await self.groups.load()
-        self.blocks = BlockAllocator(self)
+        self.blocks = BlockAllocator(self, self.groups, self._make_room)
         self.table = InodeTable(self)
         self.map = BlockMap(self)
         self.name_maps = NameMaps()
@@ -296,58 +281,6 @@ class Ext2(FileSystem):
         await self.orphans.remove(inode)
         await self.table.give_back(inode)
 
-    def first_block_near(self, ino: int) -> int:
-        """Where the first block of an inode should be: at the start of its group."""
-        group = (ino - 1) // self.superblock.inodes_per_group
-        return self.superblock.first_data_block + group * self.superblock.blocks_per_group
-
-    # -- times ---------------------------------------------------------------------------------
-
-    def present(self) -> int:
-        """The time as inodes can hold it."""
-        return self.representable(time.time_ns())
-
-    def representable(self, time_ns: int) -> int:
-        """What an inode can hold of ``time_ns``: 128 bytes have no room for more than the seconds of 32 bits."""
-        if self.superblock.inode_size > 128:
-            return max(-(1 << 31) * _SECOND, min(time_ns, ((1 << 34) - (1 << 31)) * _SECOND - 1))
-        seconds = max(-(1 << 31), min(time_ns // _SECOND, (1 << 31) - 1))
-        return seconds * _SECOND
-
-    # -- rights and faults ----------------------------------------------------------------------
-
-    def check_writable(self) -> None:
-        """EROFS."""
-        if not self.writable:
-            raise SyscallError(errno.EROFS)
-
-    def privileged(self) -> bool:
-        """Whether the one whose strand this is may take the reserved blocks."""
-        credentials = getattr(self.scheduler.current().owner, "credentials", None)
-        if credentials is None or credentials.capable(CAP_SYS_RESOURCE):
-            return True
-        superblock = self.superblock
-        if credentials.fsuid == superblock.def_resuid:
-            return True
-        return bool(superblock.def_resgid and credentials.in_group(superblock.def_resgid))
-
-    def fault(self, what: str) -> SyscallError:
-        """Damage was found: note it on the disk, for e2fsck(8) to look, and do what the superblock says. EIO."""
-        self._faults += 1
-        if self._faults <= FAULTS_LOGGED:
-            log.error("%s is damaged: %s", self.label, what)
-        elif self._faults == FAULTS_LOGGED + 1:
-            log.error("%s has more damage, which is not reported any more", self.label)
-        self.superblock.state |= layout.STATE_ERROR
-        if self.superblock.errors in (layout.ERRORS_READ_ONLY, layout.ERRORS_PANIC) and self.writable:
-            log.error("%s is read-only from now on", self.label)
-            self.writable = False
-        return SyscallError(errno.EIO)
-
-    def need_large_files(self) -> None:
-        """A file has 2 GiB or more: say so to who would not expect it."""
-        self.superblock.feature_ro_compat |= layout.RO_COMPAT_LARGE_FILE
-
     # -- changes and commits ------------------------------------------------------------------------
 
     async def change(self, operation: Coroutine[Any, Any, T]) -> T:
@@ -393,6 +326,11 @@ class Ext2(FileSystem):
                 await self._write_metadata()
         finally:
             self.gate.open()
+
+    async def _make_room(self) -> None:
+        """Give back the blocks of what is deleted."""
+        await self.table.store()  # a changed inode is kept alive by being so
+        await self.orphans.drain()
 
     def changed(self) -> None:
         """Something waits to be committed."""

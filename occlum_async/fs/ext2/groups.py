@@ -16,7 +16,7 @@ from .layout import GROUP
 from .superblock import BadSuperblock
 
 if TYPE_CHECKING:
-    from .filesystem import Ext2
+    from .volume import Volume
 
 READ_AT_ONCE = 256  # blocks of group descriptors
 
@@ -24,7 +24,7 @@ READ_AT_ONCE = 256  # blocks of group descriptors
 class Groups:
     """The group descriptors, a column each; ``damaged`` are the groups that nothing is allocated in any more."""
 
-    def __init__(self, fs: Ext2) -> None:
+    def __init__(self, fs: Volume) -> None:
         self.fs = fs
         self.block_bitmap = array("I")
         self.inode_bitmap = array("I")
