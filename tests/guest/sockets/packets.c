@@ -1,15 +1,12 @@
 // What a datagram tells beside its bytes (IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IPv6's own), and what a sender may ask
 // for in control messages.
+#include "loopback.h"
 #include "version6.h"
 
 #include <netinet/udp.h>
 
 static int receiver, sender;
-static union {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-} name;
+static union inet_name name;
 static socklen_t size;
 
 static void receive(void) {
@@ -38,13 +35,7 @@ static void receive(void) {
 static void open_pair(int family) {
     receiver = MUST(socket(family, SOCK_DGRAM, 0));
     sender = MUST(socket(family, SOCK_DGRAM, 0));
-    memset(&name, 0, sizeof name);
-    size = family == AF_INET ? sizeof name.in : sizeof name.in6;
-    name.any.sa_family = family;
-    if (family == AF_INET) name.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    else name.in6.sin6_addr = in6addr_loopback;
-    MUST(bind(receiver, &name.any, size));
-    MUST(getsockname(receiver, &name.any, &size));
+    size = bind_family(receiver, family, &name);
 }
 
 static void set(int fd, int level, int option, int value) {

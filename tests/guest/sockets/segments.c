@@ -1,6 +1,7 @@
 // UDP_SEGMENT cuts one send into datagrams, within limits; UDP_GRO receives them in one piece and tells their size.
 // Some limits depend on Linux's version: 64 or 128 pieces, and whether a piece too long for the interface is an error
 // where nothing is cut.
+#include "loopback.h"
 #include "version6.h"
 
 #include <netinet/udp.h>
@@ -77,18 +78,10 @@ static void limits(void) {
 }
 
 static void claims(int family) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-    } name = {.any = {.sa_family = family}};
-    socklen_t size = family == AF_INET ? sizeof name.in : sizeof name.in6;
-    if (family == AF_INET) name.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    else name.in6.sin6_addr = in6addr_loopback;
     receiver = MUST(socket(family, SOCK_DGRAM, 0));
     sender = MUST(socket(family, SOCK_DGRAM, 0));
-    MUST(bind(receiver, &name.any, size));
-    MUST(getsockname(receiver, &name.any, &size));
+    union inet_name name;
+    socklen_t size = bind_family(receiver, family, &name);
     MUST(connect(sender, &name.any, size));
     show_option(sender, UDP_SEGMENT);
     show_option(receiver, UDP_GRO);
