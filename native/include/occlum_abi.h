@@ -55,7 +55,7 @@
 /* ---- completion flags ---- */
 #define OA_CQ_CONTINUE 1 /* submit OA_NR_DONE and wait again */
 #define OA_CQ_RESULT 2   /* the result is the last operation's */
-#define OA_CQ_RETRY 4    /* for OA_NR_KICK: repeat the interrupted host call */
+#define OA_CQ_RETRY 4    /* for OA_NR_KICK: repeat the interrupted host call; the result is the ns that it took meanwhile */
 
 /* ---- operations ---- */
 #define OA_OP_COPY 1   /* to, window offset, length: copy out */

@@ -59,6 +59,7 @@ static const struct instruction filter[] = {
 	ALLOWED(SYS_munmap), ALLOWED(SYS_mprotect), ALLOWED(SYS_mremap), ALLOWED(SYS_madvise),
 	ALLOWED(SYS_msync), ALLOWED(SYS_mincore), ALLOWED(SYS_mlock), ALLOWED(SYS_munlock), ALLOWED(SYS_mlock2),
 	ALLOWED(SYS_sched_yield), ALLOWED(SYS_nanosleep), ALLOWED(SYS_clock_nanosleep),
+	ALLOWED(SYS_restart_syscall), /* by which the host goes on with a sleep when it had stopped the process */
 	ALLOWED(SYS_sigaltstack), ALLOWED(SYS_exit), ALLOWED(SYS_exit_group), ALLOWED(324 /* membarrier */),
 	ALLOWED(SYS_close),
 	ALLOWED_WITH(SYS_recvmsg, 0, OA_FD_SOCKET),

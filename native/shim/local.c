@@ -6,6 +6,7 @@ enum {
 	MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_FIXED_NOREPLACE = 0x100000, MAP_PRIVATE = 2, MAP_TYPE = 15,
 	MAP_HUGETLB = 0x40000, MAP_NORESERVE = 0x4000,
 };
+enum { CLOCK_MONOTONIC = 1, TIMER_ABSTIME = 1, SECOND = 1000000000 };
 enum { ARCH_SET_GS = 0x1001, ARCH_GET_GS = 0x1004 };
 
 struct heap {
@@ -189,6 +190,51 @@ static int futex(struct area *area, const u64 *args, long *result)
 	return priority_futex(area, args, result);
 }
 
+/* The host tells what is left when a kick ends it, and the guest is told so at once, as on Linux. */
+static long sleep_rest(struct area *area, u64 clock, u64 remaining)
+{
+	u64 args[6] = { clock, 0, (u64)area->rest, (u64)area->rest };
+	long result = blocking_call(area->slot, SYS_clock_nanosleep, args);
+
+	if (result == -EINTR && remaining && copy_user((void *)remaining, area->rest, sizeof(area->rest)) < 0)
+		return -EFAULT;
+	return result;
+}
+
+/* ``resumed``: go on with what is left. */
+static int sleep(struct area *area, u32 number, const u64 *args, long *result, int resumed)
+{
+	u64 clock = number == SYS_nanosleep ? CLOCK_MONOTONIC : args[0];
+	const u64 *times = number == SYS_nanosleep ? args : args + 2;
+
+	if (clock > CLOCK_MONOTONIC)
+		return 0;
+	if (number == SYS_clock_nanosleep && (args[1] & TIMER_ABSTIME))
+		*result = blocking_call(area->slot, SYS_clock_nanosleep, args);
+	else if (!resumed && copy_user(area->rest, (const void *)times[0], sizeof(area->rest)) < 0)
+		*result = -EFAULT;
+	else
+		*result = sleep_rest(area, clock, times[1]);
+	return 1;
+}
+
+static void shorten(u64 *rest, u64 nanoseconds)
+{
+	u64 seconds = nanoseconds / SECOND;
+
+	nanoseconds %= SECOND;
+	if (rest[1] < nanoseconds) {
+		rest[1] += SECOND;
+		seconds++;
+	}
+	if (rest[0] < seconds) {
+		rest[0] = rest[1] = 0;
+		return;
+	}
+	rest[0] -= seconds;
+	rest[1] -= nanoseconds;
+}
+
 /* ---- the way in ---- */
 
 /* Whether this call is answered here; its result then. -EINTR means that a kick ended it. */
@@ -210,24 +256,28 @@ int answer_locally(struct area *area, u32 number, const u64 *args, long *result)
 		return 1;
 	case SYS_futex:
 		return (grants & OA_GRANT_FUTEX) && futex(area, args, result);
+	case SYS_nanosleep:
 	case SYS_clock_nanosleep:
-		/* Absolute sleeps only: they can be repeated as they are after a stop. */
-		if (!(grants & OA_GRANT_SLEEP) || !(args[1] & 1) || args[0] > 1)
-			return 0;
-		*result = blocking_call(area->slot, SYS_clock_nanosleep, args);
-		return 1;
+		return (grants & OA_GRANT_SLEEP) && sleep(area, number, args, result, 0);
 	}
 	if ((grants & OA_GRANT_IDENTITY) && identity(area, number, result))
 		return 1;
 	return (grants & OA_GRANT_MEMORY) && memory(number, args, result);
 }
 
-/* Make the interrupted call of this thread again: no handler ran, nobody has seen the interruption. */
-long retry_host_call(struct area *area)
+/* Make the interrupted call of this thread again: no handler ran, nobody has seen the interruption. A sleep goes on
+ * without the ``elapsed`` nanoseconds for which the thread was kept from it. */
+long retry_host_call(struct area *area, u64 elapsed)
 {
 	u64 args[6] = { area->regs.rdi, area->regs.rsi, area->regs.rdx, area->regs.r10, area->regs.r8, area->regs.r9 };
+	u32 number = (u32)area->orig_rax;
 	long result = -ENOSYS;
 
-	answer_locally(area, (u32)area->orig_rax, args, &result);
+	if (number == SYS_nanosleep || number == SYS_clock_nanosleep) {
+		shorten(area->rest, elapsed);
+		sleep(area, number, args, &result, 1);
+	} else {
+		answer_locally(area, number, args, &result);
+	}
 	return result;
 }

@@ -83,10 +83,11 @@ static long run_one(struct area *area, const struct oa_operation *op, long resul
 	return -ENOSYS;
 }
 
-/* Run a completion's operations in order; the first that fails ends them. */
+/* Run a completion's operations in order; the first that fails ends them, but for signal frames: their handlers run
+ * whatever the call came to, and the kernel counts on it. */
 long run_operations(struct area *area, u32 count, u32 *flags)
 {
-	long result = area->slot->result, last = 0;
+	long result = area->slot->result, last = 0, failure = 0;
 
 	for (u32 i = 0; i < count && i < OA_OPERATIONS; i++) {
 		struct oa_operation op;
@@ -96,7 +97,9 @@ long run_operations(struct area *area, u32 count, u32 *flags)
 			drop_received(area);
 			continue;
 		}
-		last = run_one(area, &op, result);
+		if (failure && op.code != OA_OP_SIGNAL)
+			continue;
+		last = run_one(area, &op, failure ? failure : result);
 		if (op.code == OA_OP_CLONE && last == 1) {
 			/* The child of a fork: its own slot is empty, and its orders are still to come. */
 			*flags = OA_CQ_CONTINUE;
@@ -105,8 +108,10 @@ long run_operations(struct area *area, u32 count, u32 *flags)
 		}
 		if (IS_ERROR(last)) {
 			drop_received(area);
-			return last;
+			if (op.code == OA_OP_SIGNAL)
+				return last;
+			failure = last;
 		}
 	}
-	return last;
+	return failure ? failure : last;
 }

@@ -48,6 +48,7 @@ struct area {
 	int received[RECEIVED_MAX];
 	u64 orig_rax;
 	u64 trap_number, error_code, fault_address;
+	u64 rest[2]; /* struct timespec: what is left of a relative sleep */
 };
 
 /* struct msghdr */
@@ -71,8 +72,8 @@ enum {
 	SYS_exit = 60, SYS_kill = 62, SYS_chdir = 80, SYS_getuid = 102, SYS_getgid = 104, SYS_geteuid = 107,
 	SYS_getegid = 108, SYS_setpgid = 109, SYS_getppid = 110, SYS_sigaltstack = 131, SYS_mlock = 149,
 	SYS_munlock = 150, SYS_prctl = 157, SYS_arch_prctl = 158, SYS_chroot = 161, SYS_gettid = 186,
-	SYS_futex = 202, SYS_clock_nanosleep = 230, SYS_exit_group = 231, SYS_waitid = 247, SYS_unshare = 272,
-	SYS_dup3 = 292, SYS_seccomp = 317, SYS_membarrier = 324, SYS_mlock2 = 325, SYS_close_range = 436,
+	SYS_futex = 202, SYS_restart_syscall = 219, SYS_clock_nanosleep = 230, SYS_exit_group = 231, SYS_waitid = 247,
+	SYS_unshare = 272, SYS_dup3 = 292, SYS_seccomp = 317, SYS_membarrier = 324, SYS_mlock2 = 325, SYS_close_range = 436,
 };
 
 enum { EINTR = 4, EAGAIN = 11, ENOMEM = 12, EFAULT = 14, EINVAL = 22, ENOSYS = 38 };
@@ -123,7 +124,7 @@ long run_operations(struct area *area, u32 count, u32 *flags);
 
 /* local.c */
 int answer_locally(struct area *area, u32 number, const u64 *args, long *result);
-long retry_host_call(struct area *area);
+long retry_host_call(struct area *area, u64 elapsed);
 void unlock_brk(void);
 void set_brk(u64 address);
 

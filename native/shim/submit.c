@@ -145,12 +145,13 @@ static void call_arguments(const struct area *area, u64 *args)
 static long finish_interrupted(struct area *area, u32 number, long result)
 {
 	while (result == -EINTR) {
-		u64 why[6] = { (u64)number + 1, area->regs.r10 /* the time-out, if it has one */ };
+		/* A sleep has a time-out, a futex if there is a fourth argument. */
+		u64 why[6] = { (u64)number + 1, number == SYS_futex ? area->regs.r10 : 1 };
 		long answer = submit(area, OA_NR_KICK, why);
 
 		if (area->full || !(area->slot->cq_flags & OA_CQ_RETRY))
 			return answer;
-		result = retry_host_call(area);
+		result = retry_host_call(area, answer > 0 ? (u64)answer : 0);
 	}
 	return result;
 }

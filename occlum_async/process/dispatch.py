@@ -6,6 +6,7 @@ import errno
 import logging
 import struct
 from collections.abc import Awaitable, Callable
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from ..abi import shared
@@ -98,9 +99,12 @@ async def _serve(thread: Thread, calls: dict[int, Call]) -> None:
             if cut is None and not strand.interrupted and thread.signals.saved_mask is None:
                 guest.complete(result or 0)
                 break
+            since = monotonic_ns()
             handlers = await _collect(thread)
             # Whoever was interrupted for nothing goes on waiting; a kicked host call is repeated by the shim.
             if handlers or cut is None or cut is Restart.NEVER or call is None:
+                if call is None and cut is not None and not handlers:
+                    result = monotonic_ns() - since  # for which the host call must not wait once more
                 _answer(thread, result or 0, handlers, cut)
                 break
 

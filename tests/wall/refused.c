@@ -152,7 +152,6 @@ static struct attempt attempts[] = {
     {"init_module", SYS_init_module, {0, 0, (long)path}},
     {"acct", SYS_acct, {(long)path}},
     {"swapon", SYS_swapon, {(long)path, 0}},
-    {"restart_syscall", SYS_restart_syscall, {0}},
     {"mmap shared anonymous", SYS_mmap, {0, 4096, 3, MAP_SHARED | MAP_ANONYMOUS, -1, 0}},
     {"mmap huge pages", SYS_mmap, {0, 2 << 20, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0}},
     {"x32 write", SYS_write | 0x40000000, {1, (long)empty, 1}},
