@@ -125,9 +125,7 @@ class SealedBlocks:
             place = ENTRY.unpack_from(entries, start * ENTRY_SIZE)[3]
             if not place:
                 continue
-            sealed = await self.device.read(place, end - start)
-            if len(sealed) != (end - start) * BLOCK:
-                raise SyscallError(errno.EIO)
+            sealed = await self._fetch(place, end - start)
             self.statistics.read += end - start
             await self._open(kind, views, start, end, memoryview(sealed))
         return target, bad
@@ -135,9 +133,7 @@ class SealedBlocks:
     async def read_one(self, kind: int, address: int, entry: bytes) -> bytearray | None:
         """The block behind an entry that is no hole; None when it does not verify. EIO when the device fails."""
         tag, epoch, counter, place = ENTRY.unpack(entry)
-        sealed = await self.device.read(place, 1)
-        if len(sealed) != BLOCK:
-            raise SyscallError(errno.EIO)
+        sealed = await self._fetch(place, 1)
         self.statistics.read += 1
         return self.cipher.open(self.keys.of(epoch), counter, purpose(kind, address), sealed, tag)
 
@@ -147,12 +143,19 @@ class SealedBlocks:
         runs = runs_of(entries, count)
         for number, start in enumerate(runs):
             end = runs[number + 1] if number + 1 < len(runs) else count
-            sealed = await self.device.read(ENTRY.unpack_from(entries, start * ENTRY_SIZE)[3], end - start)
-            if len(sealed) != (end - start) * BLOCK:
-                raise SyscallError(errno.EIO)
+            sealed = await self._fetch(ENTRY.unpack_from(entries, start * ENTRY_SIZE)[3], end - start)
             target[start * BLOCK : end * BLOCK] = sealed
         self.statistics.read += count
         return target
+
+    async def _fetch(self, place: int, count: int) -> bytes | bytearray | memoryview:
+        """Blocks as they are on the device. EIO, also for an entry that leads behind its end."""
+        if place + count > self.device.blocks:
+            raise SyscallError(errno.EIO)
+        sealed = await self.device.read(place, count)
+        if len(sealed) != count * BLOCK:
+            raise SyscallError(errno.EIO)
+        return sealed
 
     async def _open(self, kind: int, views: tuple[memoryview, ...], start: int, end: int, sealed: memoryview) -> None:
         if end - start < HAND_OVER:

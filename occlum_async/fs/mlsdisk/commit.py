@@ -10,6 +10,7 @@ begins an empty journal, and comes when the journal is full or would be larger t
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -172,6 +173,9 @@ class Committer:
     def _cut(self, checkpoint: bool) -> tuple[int, bytes]:
         """End the transaction: what it is recorded with, and where. What changes from here on belongs to the next."""
         volume = self.volume
+        if not 0 <= volume.space.occupied <= volume.geometry.data:
+            log.error("mlsdisk: the space map does not agree with what is used")
+            raise SyscallError(errno.EIO)
         generation = volume.space.begin()
         self.number += 1
         if checkpoint:

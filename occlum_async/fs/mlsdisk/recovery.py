@@ -26,7 +26,7 @@ from .layout import DEFAULT_RESERVE, HOLE, JOURNAL, SUPERBLOCKS, plan
 from .pending import Pending
 from .space import Space
 from .stats import Statistics
-from .superblock import Header, Superblock, choose, decode, read_header
+from .superblock import COUNT_MAX, Header, Superblock, choose, decode, read_header
 from .volume import Volume
 from .workers import Workers
 from .writer import Writer
@@ -98,6 +98,8 @@ async def _open(scheduler: Scheduler, device: BlockDevice, key: bytes, options: 
         )
     chain = await _read_journal(device, keys, superblock)
     number = max(superblock.counter, chain.counter)
+    if number >= COUNT_MAX:
+        raise SyscallError(errno.EIO)
     if options.counter is not None:
         number = await _check_counter(scheduler, options, number)
     parts = _assemble(scheduler, device, keys, header, superblock, options, number)

@@ -103,9 +103,9 @@ class Space:
     def _node_moved(self, key: int, slot: int) -> None:
         """The cache took a node in, or let it go."""
         number = key & NUMBER_MASK
-        if key >> KIND_SHIFT != SPACE or number % PAGES:
+        region, page = divmod(number, PAGES)
+        if key >> KIND_SHIFT != SPACE or page or region >= self.geometry.regions:
             return
-        region = number // PAGES
         self.slots[region] = slot
         if slot < 0:
             return
@@ -278,11 +278,15 @@ class Space:
     # -- giving back ------------------------------------------------------------------------
 
     async def _load_regions(self, places: Any) -> set[int]:
-        """Have the pages of all these places in memory; their regions."""
-        first = self.geometry.first
+        """Have the pages of all these places in memory; their regions. EIO for a place that the image does not have."""
+        geometry = self.geometry
+        first = geometry.first
+        regions = {(place - first) // REGION for place in places}
+        if min(regions, default=0) < 0 or max(regions, default=0) >= geometry.regions:
+            raise SyscallError(errno.EIO)
         while missing := self.cache.arena.missing(self.slots, first, places):
             await self.forest.ensure([self.region_key(region) for region in missing])
-        return {(place - first) // REGION for place in places}
+        return regions
 
     async def give_back(self, places: Any, hold: bool) -> None:
         """Blocks are not used any more. They can be taken again when this transaction is durable, or (``hold`` is

@@ -27,6 +27,7 @@ _TAG_AT = _CLEAR.size
 _SEALED = struct.Struct(f"<QQQQQQ16sd{ENTRY_SIZE}s{ENTRY_SIZE}s")
 SEALED_SIZE = BLOCK - CLEAR_SIZE
 BITS = (128, 256)
+COUNT_MAX = 1 << 62  # of commits: nobody lives to see it
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def decode(block: bytes | bytearray | memoryview, keys: Keys) -> Superblock | No
         return None
     image, blocks, journal, generation, trusted, occupied, name, reserve, index, space = _SEALED.unpack_from(data)
     sound = MIN_JOURNAL <= journal <= MAX_JOURNAL and JOURNAL + journal < image <= MAX_BLOCKS and 0 < blocks < image
-    if not sound:
+    counted = max(generation, trusted) < COUNT_MAX and occupied <= image
+    if not sound or not counted or not 0 < reserve < 1:
         return None
     return Superblock(Geometry(image, blocks, journal), generation, trusted, occupied, name, reserve, index, space)
 
