@@ -14,9 +14,11 @@ import pytest
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.ext2 import Ext2, mkfs
+from occlum_async.fs.ext2.layout import ERRORS_READ_ONLY
 from occlum_async.fs.ext2.superblock import BadSuperblock
 from occlum_async.sched.strand import Scheduler
 
+from ..overlay.tree import forget_names
 from .conftest import ROOT, Disk, Mounted, fsck, mke2fs, mount, run
 
 REGULAR = 0o100644
@@ -249,6 +251,27 @@ async def test_a_bad_block_is_a_bad_page(tmp_path: Path) -> None:
     found = [(await mounted.tree.do("stat", f"/{number}"))[0] for number in range(40)]
     assert found.count("ok") == 40 - 16
     await mounted.fs.unmount()
+
+
+async def test_data_that_wait_when_a_damaged_disk_becomes_read_only() -> None:
+    """They are lost, and the disk is closed all the same."""
+
+    class Closing(Disk):
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    disk = Closing(4096)
+    await mkfs(disk)
+    mounted = await mount(disk)
+    mounted.fs.superblock.errors = ERRORS_READ_ONLY
+    await mounted.do("write", "/f", bytes(3 << 20))
+    await mounted.fs.commit()
+    forget_names()  # now nobody but the page cache has the inode
+    mounted.fs.fault("a test")
+    await mounted.fs.unmount()
+    assert disk.closed
 
 
 def orphans_freed(disk: Disk) -> None:
