@@ -6,7 +6,7 @@ import socket
 import struct
 from typing import Any
 
-from ...io.sockets.links import LOOPBACK_ALONE, Links
+from ...io.sockets.links import LOOPBACK, LOOPBACK_ALONE, Links
 from ..synthetic import Folder
 from .views import KernelView
 
@@ -42,6 +42,9 @@ SNMP = (
     ("Udp", "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors"),
 )  # fmt: skip
 SNMP_VALUES = {"Forwarding": 2, "DefaultTTL": 64, "RtoAlgorithm": 1, "RtoMin": 200, "RtoMax": 120000, "MaxConn": -1}
+IGMP_HEAD = "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n"
+# The groups of all nodes, on the interface and on the link.
+ALL_NODES = (b"\xff\x01" + bytes(13) + b"\1", b"\xff\x02" + bytes(13) + b"\1")
 SO_ACCEPTCON = 0x10000
 
 
@@ -65,6 +68,9 @@ def fill_net(folder: Folder, kernel: KernelView) -> None:
     folder.add(b"sockstat6", lambda: _sockstat(kernel, SOCKSTAT6, socket.AF_INET6))
     folder.add(b"snmp", lambda: _snmp(kernel))
     folder.add(b"wireless", b"")
+    folder.add(b"dev_mcast", b"")
+    folder.add(b"igmp", lambda: _igmp(kernel))
+    folder.add(b"igmp6", lambda: _igmp6(kernel))
 
 
 def links_of(kernel: KernelView) -> Links:
@@ -192,6 +198,31 @@ def _netlink(kernel: KernelView) -> bytes:
             f"{0:<8d} {0:<5d} {2:<8d} {0:<8d} {row['inode']:<8d}\n"
         )
     return "".join(lines).encode()
+
+
+def _groups(kernel: KernelView, size: int, always: tuple[bytes, ...]) -> list[tuple[bytes, int]]:
+    """The multicast groups of that length of addresses, with how many sockets are members; ``always``: lo's own."""
+    members = dict.fromkeys(always, 1)
+    for row in _table(kernel, socket.AF_INET, socket.SOCK_DGRAM) + _table(kernel, socket.AF_INET6, socket.SOCK_DGRAM):
+        for group in row["memberships"]:
+            if len(group) == size:
+                members[group] = members.get(group, 0) + 1
+    return sorted(members.items(), reverse=True)
+
+
+def _igmp(kernel: KernelView) -> bytes:
+    """/proc/net/igmp: the groups of IPv4, all of them on lo."""
+    groups = _groups(kernel, 4, (bytes((224, 0, 0, 1)),))
+    lines = [IGMP_HEAD, f"{LOOPBACK.index}\tlo        : {len(groups):5d}      V3\n"]
+    lines += [f"\t\t\t\t{_hex4(group)} {users:5d} 0:00000000\t\t0\n" for group, users in groups]
+    return "".join(lines).encode()
+
+
+def _igmp6(kernel: KernelView) -> bytes:
+    """/proc/net/igmp6: the groups of IPv6, all of them on lo."""
+    groups = _groups(kernel, 16, ALL_NODES)
+    text = (f"{LOOPBACK.index:<4d} {'lo':<15s} {group.hex()} {users:5d} 0000000C 0\n" for group, users in groups)
+    return "".join(text).encode()
 
 
 def _sockstat(kernel: KernelView, text: str, family: int) -> bytes:

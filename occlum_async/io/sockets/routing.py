@@ -16,7 +16,9 @@ from .netlink import NetlinkSocket
 
 RTN_LOCAL = 2
 FAMILIES = {4: AF_INET, 16: AF_INET6}
-DUMPED = (rt.RTM_GETLINK, rt.RTM_GETADDR, rt.RTM_GETROUTE, rt.RTM_GETNEIGH)
+DUMPED = (rt.RTM_GETLINK, rt.RTM_GETADDR, rt.RTM_GETROUTE, rt.RTM_GETNEIGH, rt.RTM_GETRULE)
+# What every network has that nobody made rules for: which tables are asked, by priority.
+RULES = ((AF_INET, 0, 255), (AF_INET, 32766, 254), (AF_INET, 32767, 253), (AF_INET6, 0, 255), (AF_INET6, 32766, 254))
 
 
 class RouteSocket(NetlinkSocket):
@@ -71,6 +73,8 @@ def _objects(links: Links, kind: int, family: int) -> list[bytes]:
         return [rt.encode_address(one) for one in links.addresses if family in (0, one.family)]
     if kind == rt.RTM_GETROUTE:
         return [rt.encode_route(one) for one in links.routes if family in (0, FAMILIES[len(one.host)])]
+    if kind == rt.RTM_GETRULE:
+        return [rt.encode_rule(*rule) for rule in RULES if family in (0, rule[0])]
     return []
 
 

@@ -12,12 +12,13 @@ from .links import COUNTERS, TABLE_LOCAL, Address, Link, Route
 from .nlmsg import attribute, attributes
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 18, 20, 22
-RTM_NEWROUTE, RTM_GETROUTE, RTM_GETNEIGH = 24, 26, 30
+RTM_NEWROUTE, RTM_GETROUTE, RTM_GETNEIGH, RTM_GETRULE = 24, 26, 30, 34
 RTM_MAX = 119
 
 IFINFO = struct.Struct("<BxHiII")  # family, kind, index, flags, change
 IFADDR = struct.Struct("<4BI")  # family, prefix, flags, scope, index
 RTMSG = struct.Struct("<8BI")  # family, prefixes of destination and source, tos, table, protocol, scope, kind, flags
+RULE = struct.Struct("<5B2xBI")  # family, prefixes of destination and source, tos, table, action, flags
 CACHEINFO = struct.Struct("<4I")
 STATISTICS = struct.Struct(f"<{COUNTERS}Q")
 
@@ -25,6 +26,7 @@ IFLA_ADDRESS, IFLA_BROADCAST, IFLA_IFNAME, IFLA_MTU, IFLA_QDISC, IFLA_STATS, IFL
 IFLA_OPERSTATE, IFLA_LINKMODE, IFLA_STATS64, IFLA_GROUP, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 16, 17, 23, 27, 31, 32
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS = 1, 2, 3, 4, 6, 8
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_PREF, RTA_UID = 1, 4, 5, 6, 7, 15, 20, 25
+FRA_PRIORITY, FRA_SUPPRESS_PREFIX, FRA_TABLE, FR_ACT_TO_TABLE = 6, 14, 15, 1
 RTM_F_CLONED, RTCF_LOCAL = 0x200, 0x80000000
 FOREVER = 0xFFFFFFFF
 
@@ -89,6 +91,16 @@ def encode_route(route: Route) -> bytes:
     if family == AF_INET6:
         parts.append(attribute(RTA_PREF, b"\0"))
     return b"".join(parts)
+
+
+def encode_rule(family: int, priority: int, table: int) -> bytes:
+    """``struct fib_rule_hdr`` with its attributes: all addresses are looked for in ``table``."""
+    return b"".join((
+        RULE.pack(family, 0, 0, 0, table, FR_ACT_TO_TABLE, 0),
+        attribute(FRA_TABLE, INT.pack(table)),
+        attribute(FRA_SUPPRESS_PREFIX, INT.pack(-1)),
+        attribute(FRA_PRIORITY, INT.pack(priority)) if priority else b"",
+    ))  # fmt: skip
 
 
 # -- in ----------------------------------------------------------------------------

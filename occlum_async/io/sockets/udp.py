@@ -349,4 +349,5 @@ class UdpSocket(InetSocket, RecordSocket):
     def table_row(self) -> dict[str, Any]:
         if not self.name.port:
             return {}
-        return {**super().table_row(), "state": 1 if self.destination is not None else 7}
+        state = 1 if self.destination is not None else 7
+        return {**super().table_row(), "state": state, "memberships": tuple(self.memberships)}

@@ -125,6 +125,32 @@ async def test_sockets_are_listed(machine: Machine) -> None:
     assert {line.split()[6] for line in unix[1:]} == {str(left.ino), str(right.ino)}
 
 
+async def test_network_tables(machine: Machine) -> None:
+    """As programs parse them: of netlink sockets, of multicast groups, and the numbers of protocols."""
+    thread = machine.spawn()
+    network = machine.kernel.network = make_network(machine.kernel)
+    machine.become(thread)
+    netlink = network.create(16, 3, 0)
+    netlink.autobind()
+    head, row = (await machine.read(thread, "/proc/net/netlink")).splitlines()
+    columns = dict(zip(head.split(), row.split(), strict=True))
+    assert (columns["Eth"], columns["Pid"], columns["Inode"]) == ("0", str(thread.process.pid), str(netlink.ino))
+    udp = network.create(2, 2, 0)
+    udp.bind(InetAddress(bytes(4), 5000))
+    udp.setsockopt(0, 35, bytes((239, 1, 2, 3)) + bytes(4))  # IP_ADD_MEMBERSHIP
+    groups = [line.split()[0] for line in (await machine.read(thread, "/proc/net/igmp")).splitlines()[2:]]
+    assert groups == ["030201EF", "010000E0"]
+    listener, client = network.create(2, 1, 0), network.create(2, 1, 0)
+    listener.bind(InetAddress(b"\x7f\0\0\1", 8080))
+    listener.listen(5)
+    await client.connect(InetAddress(b"\x7f\0\0\1", 8080))
+    lines = [line.split() for line in (await machine.read(thread, "/proc/net/snmp")).splitlines()]
+    tcp = dict(zip(*(line for line in lines if line[0] == "Tcp:"), strict=True))
+    assert tcp["CurrEstab"] == "2"
+    inodes = [line.split()[9] for line in (await machine.read(thread, "/proc/net/tcp")).splitlines()[1:]]
+    assert inodes == [str(listener.ino), str(client.ino), "0"], "who was not accepted yet has no file"
+
+
 async def test_cpus_in_sysfs(machine: Machine) -> None:
     thread = machine.spawn()
     assert await machine.read(thread, "/sys/devices/system/cpu/online") == "0-1\n"

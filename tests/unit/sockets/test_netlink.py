@@ -110,3 +110,10 @@ async def test_interface_ioctls() -> None:
         with pytest.raises(SyscallError) as caught:
             await one.ioctl(None, command, PythonPointer(bytearray(name.ljust(40, b"\0"))))
         assert caught.value.errno == number
+
+
+@pytest.mark.parametrize(("family", "tables"), [(0, [255, 254, 253, 255, 254]), (s.AF_INET6, [255, 254])])
+async def test_rules(family: int, tables: list[int]) -> None:
+    *answers, done = await ask(make(), rt.RTM_GETRULE, DUMP, bytes([family]))
+    assert [struct.unpack("<I", attributes(body, 12)[rt.FRA_TABLE])[0] for _, _, body in answers] == tables
+    assert done[0] == nl.NLMSG_DONE
