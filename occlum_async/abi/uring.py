@@ -143,6 +143,15 @@ class Op(IntEnum):
     PIPE = 62
 
 
+class SocketCommand(IntEnum):
+    """The commands that URING_CMD has for sockets."""
+
+    SIOCINQ = 0
+    SIOCOUTQ = 1
+    GETSOCKOPT = 2
+    SETSOCKOPT = 3
+
+
 class Register(IntEnum):
     """The opcodes of io_uring_register(2)."""
 

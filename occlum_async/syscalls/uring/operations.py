@@ -8,15 +8,18 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable
+from socket import SOL_SOCKET
 from typing import Any
 
 import msgspec
 
 from ...abi.errors import SyscallError
-from ...abi.socket import IOVEC, MSG_NOSIGNAL
-from ...abi.uring import FSYNC_DATASYNC, IOSQE_BUFFER_SELECT, SPLICE_F_FD_IN_FIXED, Op
+from ...abi.socket import INT, IOVEC, MSG_NOSIGNAL, SIOCINQ, SIOCOUTQ
+from ...abi.uring import FSYNC_DATASYNC, IOSQE_BUFFER_SELECT, SPLICE_F_FD_IN_FIXED, Op, SocketCommand
 from ...abi.user import PythonPointer, UserBuffer, UserPointer, VectorBuffer
-from ...io.file import POLLIN, POLLOUT
+from ...io.file import POLLIN, POLLOUT, File
+from ...io.sockets.inet import InetSocket
+from ...io.sockets.socket import Socket
 from ...io.uring.registered import FixedBuffer
 from ...io.uring.request import Request
 from ...process.asynchronous import FIXED, RemoteUser
@@ -37,7 +40,8 @@ class SystemCall(msgspec.Struct, frozen=True):
     ``on_file``: ``fd`` is a file that the request holds on to. ``waits``: the events that it is waited for where a
     non-blocking file makes the handler say EAGAIN. ``opens``: registered slots may take so many opened files.
     ``selects``: a buffer may be chosen from a group. ``positioned``: the fourth argument is an offset, which streams
-    ignore. ``unused``: fields of the entry that must be 0.
+    ignore. ``unused``: fields of the entry that must be 0. ``told``: the argument whose number is the result.
+    ``kind``: only such files know the operation.
     """
 
     number: int
@@ -50,6 +54,8 @@ class SystemCall(msgspec.Struct, frozen=True):
     prioritized: bool = False  # the field ``ioprio`` may be set
     messages: bool = False  # ``op_flags`` are those of send(2) and recv(2)
     unused: tuple[str, ...] = ()
+    told: int = 0
+    kind: type[File] = File
 
 
 def descriptor(request: Request) -> int:
@@ -169,6 +175,28 @@ def _bind(request: Request, user: RemoteUser) -> tuple[Any, ...]:
 
 def _epoll_wait(request: Request, user: RemoteUser) -> tuple[Any, ...]:
     return descriptor(request), request.addr, request.length, NOWHERE  # no time-out
+
+
+def _read_option(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    level, name = _option(request)
+    if level != SOL_SOCKET:
+        raise SyscallError(errno.EOPNOTSUPP)
+    room = PythonPointer(bytearray(INT.pack(request.file_index)))
+    return descriptor(request), level, name, request.addr3, room
+
+
+def _write_option(request: Request, user: RemoteUser) -> tuple[Any, ...]:
+    return descriptor(request), *_option(request), request.addr3, request.file_index
+
+
+def _option(request: Request) -> tuple[int, int]:
+    """The level and the name, which share a field."""
+    return request.addr & 0xFFFFFFFF, request.addr >> 32
+
+
+def _ask(command: int) -> Arguments:
+    """An ioctl(2) whose answer is a number."""
+    return lambda request, user: (descriptor(request), command, PythonPointer(bytearray(INT.size)))
 
 
 # -- files by their names ------------------------------------------------------
@@ -301,6 +329,14 @@ CALLS: dict[int, SystemCall] = {
     Op.FSETXATTR: SystemCall(190, _in_order("file", "addr", "off", "length", "op_flags")),
     Op.FGETXATTR: SystemCall(193, _in_order("file", "addr", "off", "length")),
 }
+# What URING_CMD asks of a socket, by the command.
+_UNUSED = ("op_flags", "buf_index")
+COMMANDS: dict[int, SystemCall] = {
+    SocketCommand.SIOCINQ: SystemCall(16, _ask(SIOCINQ), told=2, kind=InetSocket, unused=_UNUSED),
+    SocketCommand.SIOCOUTQ: SystemCall(16, _ask(SIOCOUTQ), told=2, kind=InetSocket, unused=_UNUSED),
+    SocketCommand.GETSOCKOPT: SystemCall(55, _read_option, told=4, kind=Socket, unused=_UNUSED),
+    SocketCommand.SETSOCKOPT: SystemCall(54, _write_option, kind=Socket, unused=_UNUSED),
+}
 _FSYNC = SystemCall(74, _in_order("file"), unused=("addr", *_NO_INDEX))
 _FDATASYNC = SystemCall(75, _in_order("file"), unused=("addr", *_NO_INDEX))
 
@@ -309,4 +345,8 @@ def system_call(request: Request) -> SystemCall | None:
     """Which system call the request makes; None when it is about the ring itself, or nothing that is known."""
     if request.op == Op.FSYNC:
         return _FDATASYNC if request.op_flags & FSYNC_DATASYNC else _FSYNC
+    if request.op == Op.URING_CMD:
+        if request.off >> 32:
+            raise SyscallError(errno.EINVAL)
+        return COMMANDS.get(request.off)
     return CALLS.get(request.op)

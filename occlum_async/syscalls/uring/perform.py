@@ -78,6 +78,8 @@ class Performance:
             self._file = self._files.held[number] = request.hold(self._files.get(number))
             if operation.positioned and not self._file.seekable:
                 self._arguments = (*self._arguments[:3], NOWHERE, *self._arguments[4:])
+            if not isinstance(self._file, operation.kind):
+                raise SyscallError(errno.EOPNOTSUPP)
             if request.op in (Op.READV_FIXED, Op.WRITEV_FIXED):
                 check_fixed_vector(request, self._arguments[1])
         elif request.op == Op.CLOSE and isinstance(self._files.get(self._arguments[0]), Uring):
@@ -91,6 +93,8 @@ class Performance:
         if request.op in _ZERO_COPY:
             return await self._without_copies()
         result = await self._once()
+        if operation.told:
+            result = int.from_bytes(self._arguments[operation.told].data, "little", signed=True)
         request.succeeded = self._whole(result)
         return result
 

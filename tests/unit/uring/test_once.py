@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
+from socket import SOL_SOCKET
 
 import pytest
 
@@ -38,7 +39,10 @@ def test_every_operation_is_one_or_the_other() -> None:
     assert set(CALLS) == set(Op) - OF_THE_RING
 
 
-@pytest.mark.parametrize("number", sorted({call.number for call in CALLS.values()} | set(aio.CALLS.values())))
+@pytest.mark.parametrize(
+    "number",
+    sorted({call.number for call in [*CALLS.values(), *operations.COMMANDS.values()]} | set(aio.CALLS.values())),
+)
 def test_the_call_is_declared(number: int) -> None:
     assert number in TABLE
 
@@ -54,12 +58,21 @@ class Zeros:
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None: ...
 
 
-@pytest.mark.parametrize("op", sorted(CALLS), ids=lambda op: Op(op).name)
-async def test_the_arguments_are_those_of_the_call(op: int, bench: Bench) -> None:
+EVERY = [(op, 0, CALLS[op]) for op in sorted(CALLS)] + [
+    (Op.URING_CMD, SOL_SOCKET, command) for command in operations.COMMANDS.values()
+]
+
+
+@pytest.mark.parametrize(
+    ("op", "address", "call"), EVERY, ids=lambda value: str(value) if isinstance(value, int) else ""
+)
+async def test_the_arguments_are_those_of_the_call(
+    op: int, address: int, call: operations.SystemCall, bench: Bench
+) -> None:
     bench.ring.buffers = [FixedBuffer(0, 1)]
-    request = Request(bench.ring, bench.submitter, None, SQE.pack(op, *[0] * 12), 0)
-    arguments = CALLS[op].arguments(request, RemoteUser(Zeros()))
-    declared = TABLE[CALLS[op].number].arguments
+    request = Request(bench.ring, bench.submitter, None, SQE.pack(op, 0, 0, 0, 0, address, *[0] * 7), 0)
+    arguments = call.arguments(request, RemoteUser(Zeros()))
+    declared = TABLE[call.number].arguments
     assert len(arguments) == len(declared)
     for value, argument in zip(arguments, declared, strict=True):
         if argument.kind is Kind.VALUE:
