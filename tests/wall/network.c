@@ -209,6 +209,8 @@ static void others(const char *abstract) {
     strcpy(name.sun_path + 1, abstract);
     reach("the host's abstract name", socket(AF_UNIX, SOCK_STREAM, 0), &name, 3 + strlen(abstract));
     told("raw", socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
+    told("ping", socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP));
+    told("ping by IPv6", socket(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6));
     told("packet", socket(AF_PACKET, SOCK_RAW, htons(3)));
     told("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
     told("tipc", socket(AF_TIPC, SOCK_STREAM, 0));

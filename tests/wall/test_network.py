@@ -25,6 +25,8 @@ OTHERWISE = {
     "send without connect": ("EPIPE",),
     "the host's abstract name": ("ECONNREFUSED",),
     "raw": ("EPERM",),
+    "ping": ("EACCES",),
+    "ping by IPv6": ("EACCES",),
     "packet": ("EPERM",),
     "vsock": ("EAFNOSUPPORT",),
     "tipc": ("EAFNOSUPPORT",),
@@ -103,7 +105,7 @@ async def test_no_way_around_the_policy(make_wall: MakeWall, forbidden: Forbidde
             assert end == "done", line
         else:
             assert end in OTHERWISE.get(way, ("ECONNREFUSED", "EACCES")), line
-    assert len(lines) == 47
+    assert len(lines) == 49
     assert forbidden.untouched()
     assert wall.libos.stats()["network"]["refused"] >= 25
     # What is allowed has gone through: once sent, once as the first of two, once corked.

@@ -42,6 +42,7 @@ from .unix_datagram import UnixDatagram, UnixSeqpacket
 from .unix_stream import UnixStream
 
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
+IPPROTO_ECHO = {AF_INET: 1, AF_INET6: 58}  # ICMP and ICMPv6
 NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 NETLINKS: dict[int, type[NetlinkSocket]] = {NETLINK_ROUTE: RouteSocket, NETLINK_SOCK_DIAG: DiagSocket}
 
@@ -180,6 +181,8 @@ def _create_internet(stack: NetworkStack, family: int, type: int, protocol: int)
         return TcpSocket(stack, family)
     if type == SOCK_DGRAM and protocol in (0, IPPROTO_UDP):
         return UdpSocket(stack, family)
+    if type == SOCK_DGRAM and protocol == IPPROTO_ECHO[family]:
+        raise SyscallError(errno.EACCES)  # nobody's group is in net.ipv4.ping_group_range
     if type == SOCK_RAW and protocol:
         raise SyscallError(errno.EPERM)
     if type in (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW):
