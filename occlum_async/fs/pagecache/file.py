@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .cache import PageCache
 
 FIRST_WINDOW = 32  # pages that the first look into a file reads
+AHEAD = 2  # extents that are read before somebody who reads in order comes to them
 SECTOR = 512  # what O_DIRECT must be aligned to
 
 
@@ -95,7 +96,7 @@ class CachedFile:
             self.cache.touch(extent)
             if wanted & extent.ahead:
                 extent.ahead = 0
-                self._read_ahead(index + 1)
+                self._go_ahead(index)
             piece = self.memory.read(step, offset)
             if step == size and not pieces:
                 return piece
@@ -153,8 +154,8 @@ class CachedFile:
         if end == pages and extent.index * PAGES + pages < pages_of(self.size):
             if end > first + count:
                 extent.ahead = 1 << (first + count)
-            else:
-                self._read_ahead(extent.index + 1)
+            elif not extent.ahead:  # else whoever comes to the mark goes on, if anybody does
+                self._go_ahead(extent.index)
         return end - first
 
     def _fill(self, extent: Extent, first: int, count: int, data: Data) -> None:
@@ -173,6 +174,11 @@ class CachedFile:
                 self.mapped.note(extent.index * PAGES + start, view[(start - first) * PAGE :][: length * PAGE])
         extent.present |= absent
         self.cache.charge(extent, absent.bit_count())
+
+    def _go_ahead(self, index: int) -> None:
+        """Somebody reads the extent ``index`` in order: have the next ones read."""
+        for following in range(index + 1, index + 1 + AHEAD):
+            self._read_ahead(following)
 
     def _read_ahead(self, index: int) -> None:
         """Have the extent ``index`` read while its predecessor is used."""

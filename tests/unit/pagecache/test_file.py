@@ -13,6 +13,7 @@ import pytest
 from occlum_async.abi.errors import SyscallError
 from occlum_async.fs.pagecache import PAGE
 from occlum_async.fs.pagecache.extent import ALL, SIZE, runs, span
+from occlum_async.fs.pagecache.file import AHEAD
 
 from .conftest import Made
 
@@ -55,6 +56,17 @@ async def test_sequential_reads_are_read_ahead(made: Made) -> None:
         assert await file.read(PAGE, offset) == DATA[offset : offset + PAGE]
         await asyncio.sleep(0)
     assert len(store.reads) < 8
+
+
+async def test_no_more_is_read_ahead_than_somebody_may_want_soon(made: Made) -> None:
+    file, store = made.file(bytes(40 * SIZE))
+    for extent in (0, 1, 2, 7, 8):
+        for offset in range(extent * SIZE, (extent + 1) * SIZE, 1 << 17):
+            await file.read(1 << 17, offset)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert max(sum(run) for run in store.reads) <= (extent + 1 + AHEAD) * 256
+    assert max(sum(run) for run in store.reads) > 9 * 256
 
 
 async def test_advice_random_and_willneed(made: Made) -> None:
