@@ -86,7 +86,7 @@ def _host(family: int, raw: bytes) -> bytes:
 
 def listing(stack: NetworkStack, question: Question) -> Iterator[bytes]:
     """All sockets of the family and protocol that are in one of the states, have the ports and pass the filter."""
-    for one in stack.snapshot(question.family, TYPES[question.protocol]):
+    for one in stack.walk(question.family, TYPES[question.protocol]):
         row = one.table_row()
         if not row or not isinstance(one, InetSocket) or not question.states >> row["state"] & 1:
             continue

@@ -75,7 +75,7 @@ class DiagSocket(NetlinkSocket):
 
 def _netlink_sockets(stack: NetworkStack, body: bytes) -> Iterator[bytes]:
     _, protocol, _, _, show, _ = NETLINK_REQUEST.unpack_from(body)
-    for one in stack.snapshot(AF_NETLINK):
+    for one in stack.walk(AF_NETLINK):
         if not isinstance(one, NetlinkSocket) or protocol not in (ALL_PROTOCOLS, one.protocol):
             continue
         parts = [NETLINK_ANSWER.pack(AF_NETLINK, one.type, one.protocol, 7, one.port, 0, 0, one.ino, one.ino)]

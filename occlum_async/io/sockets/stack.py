@@ -43,6 +43,7 @@ from .unix_stream import UnixStream
 
 IPPROTO_TCP, IPPROTO_UDP = 6, 17
 IPPROTO_ECHO = {AF_INET: 1, AF_INET6: 58}  # ICMP and ICMPv6
+BATCH = 256
 NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 NETLINKS: dict[int, type[NetlinkSocket]] = {NETLINK_ROUTE: RouteSocket, NETLINK_SOCK_DIAG: DiagSocket}
 
@@ -59,7 +60,7 @@ class NetworkStack:
         self.scheduler = scheduler
         self.identify = identify
         self.flight = Flight(scheduler.loop)
-        # All open sockets by inode number; those with abstract names, by type and name; those with ports.
+        # All open sockets by inode number, in that order; those with abstract names, by type and name; those with ports.
         self.sockets: dict[int, Socket] = {}
         self.memory = SocketMemory(self._relieved)
         self.abstract: dict[tuple[int, bytes], UnixSocket] = {}
@@ -136,17 +137,23 @@ class NetworkStack:
         ``groups``, ``receive_queue``.
         """
         rows = []
-        for socket in self.snapshot(family, type):
+        for socket in self.walk(family, type):
             row = socket.table_row()
             if row:
                 rows.append({"inode": socket.shown_inode, "uid": socket.creator.euid, **row})
         return rows
 
-    def snapshot(self, family: int, type: int = 0) -> Iterator[Socket]:
-        """The sockets of the family (and type, if not 0) that are open now, as far as they still are when they come."""
-        for socket in tuple(self.sockets.values()):
-            if socket.family == family and type in (0, socket.type) and not socket.closed:
-                yield socket
+    def walk(self, family: int, type: int = 0) -> Iterator[Socket]:
+        """The sockets of the family (and type, if not 0), as far as they are open when they come.
+
+        However long somebody takes to walk through them, no more than one batch is kept for him.
+        """
+        last = -1
+        while batch := list(itertools.islice((one for number, one in self.sockets.items() if number > last), BATCH)):
+            for socket in batch:
+                if socket.family == family and type in (0, socket.type) and not socket.closed:
+                    yield socket
+            last = batch[-1].ino
 
 
 def type_of(socket: Any) -> Any:

@@ -46,7 +46,7 @@ def parse(body: bytes) -> Question:
 
 def listing(stack: NetworkStack, question: Question) -> Iterator[bytes]:
     """All sockets that are in one of the states."""
-    for one in stack.snapshot(AF_UNIX):
+    for one in stack.walk(AF_UNIX):
         # What was not accepted yet has no file, and is told of with its listener.
         if isinstance(one, UnixSocket) and one.shown_inode and question.states >> one.diagnosed_state & 1:
             yield _encode(one, question.show)
