@@ -41,6 +41,7 @@ RECORD_MAX = HEADER_ROOM - _SEALED.size - ENTRY_SIZE
 NODE_ADDRESS = 1 << 31  # added to a node's number in what it is sealed for
 MAX_PAGES = NODE_ADDRESS  # of a file (8 TiB): no page has the address of a node
 HEADER_KIND = b"sefs header"
+TURN = 64  # nodes of a long search after which everybody else has a turn
 KEPT_NODES = 4096  # in memory, of all open files; a file with more than half of that changed is synced
 
 
@@ -70,6 +71,7 @@ class SealedTree:
         self._root = bytearray(ENTRY_SIZE)
         self._nodes: dict[int, bytearray] = {}
         self._changed: set[int] = set()
+        self._steps = 0
         self.record = b""
         self.removed = False
         self.lock = Mutex()
@@ -265,6 +267,9 @@ class SealedTree:
 
         Below a node that is not there is none, so a hole of any size is passed in a few steps.
         """
+        self._steps += 1
+        if self._steps % TURN == 0:
+            await self._boundary.scheduler.give_way()
         limit = min(end, -(-(self.image.blocks - 1) // GROUP) * DATA_ENTRIES)
         number = page // DATA_ENTRIES
         while (start := max(page, number * DATA_ENTRIES)) < limit:
