@@ -1,6 +1,6 @@
-# needs: ss
-# Sockets in all states, as ss(8) tells of them: over netlink, with its filters, and whose they are. Numbers that
-# differ between two runs (ports, inodes, processes) are called by what they belong to.
+# needs: ss netstat lsof
+# Sockets in all states, as ss(8) tells of them over netlink, with its filters, and as netstat(8) and lsof(8) read them
+# in /proc. Numbers that differ between two runs (ports, inodes, processes) are called by what they belong to.
 import os
 import re
 import socket
@@ -39,33 +39,40 @@ for key, each in NAMED.items():
 def named(line):
     """A line without the numbers that nobody chose; "" for a line about somebody else's sockets."""
     line = line.replace(name[1:], "<name>").replace(f"pid={os.getpid()},", "pid=<pid>,")
+    line = line.replace(f"{os.getpid()}/python3", "<pid>/python3")
     line = re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), re.sub(r"fd=\d+", "fd", line))
     return " ".join(line.split()) if "<" in line else ""
 
 
-def show(*arguments):
-    print("ss", *(re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), word) for word in arguments))
-    run = subprocess.run(["ss", "-H", *arguments], capture_output=True, text=True, check=False)
+def show(*command):
+    shown = ("<pid>" if word == str(os.getpid()) else word for word in command)
+    print(*(re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), word) for word in shown))
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     print(*sorted(filter(None, map(named, run.stdout.splitlines()))), sep="\n")
     print(run.returncode, run.stderr, end="\n\n")
 
 
 port, other_port = listener.getsockname()[1], client.getsockname()[1]
-show("-ltnp")
-show("-tnp", "sport", "=", f":{port}")
-show("-tan", "dport", "=", f":{port}")
-show("-tn", "state", "fin-wait-2", "state", "close-wait")
-show("-tan", f"( sport = :{port} or sport = :{six.getsockname()[1]} ) and not dport = :{other_port}")
-show("-tan", "src", "[::1]")
-show("-tan", "dst", "[::ffff:127.0.0.1]")
-show("-tan4", "src", "127.0.0.0/8", "and", "sport", ">=", f":{port}", "and", "sport", "<=", f":{port}")
-show("-ltn", "src", "192.0.2.0/24")
-show("-uanp")
-show("-uan", "state", "established")
-show("-Mtan")
-show("-w")
+show("ss", "-H", "-ltnp")
+show("ss", "-H", "-tnp", "sport", "=", f":{port}")
+show("ss", "-H", "-tan", "dport", "=", f":{port}")
+show("ss", "-H", "-tn", "state", "fin-wait-2", "state", "close-wait")
+show("ss", "-H", "-tan", f"( sport = :{port} or sport = :{six.getsockname()[1]} ) and not dport = :{other_port}")
+show("ss", "-H", "-tan", "src", "[::1]")
+show("ss", "-H", "-tan", "dst", "[::ffff:127.0.0.1]")
+show("ss", "-H", "-tan4", "src", "127.0.0.0/8", "and", "sport", ">=", f":{port}", "and", "sport", "<=", f":{port}")
+show("ss", "-H", "-ltn", "src", "192.0.2.0/24")
+show("ss", "-H", "-uanp")
+show("ss", "-H", "-uan", "state", "established")
+show("ss", "-H", "-Mtan")
+show("ss", "-H", "-w")
+show("netstat", "-tanp")
+show("netstat", "-uanp")
+show("netstat", "-ltn6")
+show("lsof", "-nP", "-a", "-p", str(os.getpid()), "-iTCP", "-FPTn")
+show("lsof", "-nP", "-a", "-p", str(os.getpid()), "-iUDP", "-FPTn")
 # What waits at a unix socket is counted with what the kernel needs for it, which is its own affair.
-show("-xlp")
+show("ss", "-H", "-xlp")
 text = subprocess.run(["ss", "-xpH", "state", "established"], capture_output=True, text=True, check=True).stdout
 print(*sorted(line for line in map(named, text.splitlines()) if "<pid>" in line), sep="\n")
 for table in ("tcp", "tcp6", "udp"):
