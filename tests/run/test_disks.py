@@ -198,6 +198,7 @@ def test_mistakes_with_disks(tmp_path: Path) -> None:
         (("check", image), "wants its --key-file"),
         (("check", "--key-file", other, image), "the key is wrong"),
         (("stats", tmp_path / "nothing"), "No such file"),
+        (("check", tmp_path), "Is a directory"),
         (("copy-out", "--key-file", key, image, "/nothing", tmp_path / "n"), "/nothing"),
         (("copy-in", "--key-file", key, image, tmp_path / "nothing", "/"), "nothing"),
         (("resize", "--key-file", key, "--size", "1k", image), ""),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from stat import S_ISDIR
 
 from ...abi.errors import SyscallError
 from ...errors import DiskError, DiskInUse
@@ -41,7 +42,10 @@ class HostImage(BlockDevice):
             raise DiskError(f"{name}: {os.strerror(error.errno)}") from None
         try:
             _lock(boundary, fd, name, read_only)
-            size = boundary.fstat(fd).st_size
+            status = boundary.fstat(fd)
+            if S_ISDIR(status.st_mode):
+                raise DiskError(f"{name}: {os.strerror(errno.EISDIR)}", "name the file that holds the disk")
+            size = status.st_size
             if size < 0:
                 raise boundary.refuse("fstat", size)
         except BaseException:

@@ -108,7 +108,11 @@ class Sefs(FileSystem):
             self.changed(self.root)
             await self.sync()
         else:
-            self.root = await self.inode(ROOT)
+            try:
+                self.root = await self.inode(ROOT)
+            except SyscallError as error:
+                hint = "the key is wrong, or the folder was changed or not made to its end"
+                raise DiskError(f"{self.folder}: the root can't be read: {os.strerror(error.errno)}", hint) from None
             if not self.root.is_dir:
                 raise DiskError(f"{self.folder}: the root is no directory")
 
