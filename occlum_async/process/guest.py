@@ -482,6 +482,13 @@ class GuestThread:
         """User and system time in nanoseconds."""
         return hoststat.thread_times(self.host.host_pid, self.host_tid) if self.host.host_pid else (0, 0)
 
+    def asleep(self) -> bool:
+        """Whether it waits in a granted call: a sleep or a futex."""
+        if self._gone or not self.in_guest or not hoststat.thread_sleeps(self.host.host_pid, self.host_tid):
+            return False
+        # It may wait for us: an entry that nobody has looked at yet.
+        return not self._memory[self._base + shared.SLOT_WAITING]
+
     # -- the end -----------------------------------------------------------------------
 
     def abandon(self) -> None:

@@ -62,6 +62,10 @@ class GuestThread(Protocol):
         """User and system time in nanoseconds."""
         ...
 
+    def asleep(self) -> bool:
+        """Whether it waits in a call that it makes of the host by itself."""
+        ...
+
     def stack_pointer(self) -> int:
         """The guest's stack pointer at its present system call."""
         ...

@@ -75,6 +75,11 @@ def thread_times(pid: int, tid: int) -> tuple[int, int]:
     return int(fields[11]) * _TICK_NS, int(fields[12]) * _TICK_NS
 
 
+def thread_sleeps(pid: int, tid: int) -> bool:
+    """Whether one host thread sleeps."""
+    return _stat_fields(f"/proc/{pid}/task/{tid}/stat")[:1] in ([b"S"], [b"D"])
+
+
 def memory_usage(pid: int) -> tuple[int, int, int]:
     """Bytes of address space, resident, and shared. The shim's own reservations are taken off the first."""
     fields = _read(f"/proc/{pid}/statm").split()

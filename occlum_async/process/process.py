@@ -119,8 +119,7 @@ class Process:
             return "Z"
         if self.stopped:
             return "T"
-        strands = [thread.strand for thread in self.threads.values()]
-        return "S" if all(strand is None or strand.parked for strand in strands) else "R"
+        return "S" if all(thread.asleep for thread in self.threads.values()) else "R"
 
     # -- the program -------------------------------------------------------------
 

@@ -123,6 +123,10 @@ class System:
         """Not known: it runs within the kernel."""
         return 0, 0
 
+    def asleep(self) -> bool:
+        """It makes no call by itself."""
+        return False
+
     def stack_pointer(self) -> int:
         """It has none of its own."""
         return 0

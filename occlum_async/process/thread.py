@@ -171,6 +171,12 @@ class Thread:
         while self.stopped and not process.exiting and not self.dying:
             await process.stop_waiters.wait(self.scheduler, interruptible=False)
 
+    @property
+    def asleep(self) -> bool:
+        """Whether it waits for something."""
+        strand = self._strand
+        return strand is None or strand.parked or (self.guest is not None and self.guest.asleep())
+
     # -- usage -------------------------------------------------------------------
 
     def cpu_times(self) -> tuple[int, int]:

@@ -27,8 +27,7 @@ def thread_state(thread: ThreadView) -> str:
         return "Z"
     if thread.stopped:
         return "T"
-    strand = thread.strand
-    return "S" if strand is None or strand.parked else "R"
+    return "S" if thread.asleep else "R"
 
 
 def stat(kernel: KernelView, thread: ThreadView, whole: bool) -> bytes:
