@@ -51,6 +51,7 @@ class Record(msgspec.Struct, array_like=True):
     btime: _Time
     target: bytes
     xattrs: dict[_Name, bytes]
+    pages: Annotated[int, msgspec.Meta(ge=-1, le=MAX_PAGES)] = -1  # that are no holes; -1: nobody has counted
 
 
 # Name, number of the inode, its format.
@@ -94,6 +95,7 @@ class SefsInode(CachedInode, PageStore):
         inode = cls(fs, ino, record.mode, record.uid, record.gid, record.rdev, tree, record.size)
         inode.nlink, inode.target, inode.xattrs = max(1, record.nlink), record.target, record.xattrs
         inode.atime, inode.mtime, inode.ctime, inode.btime = record.atime, record.mtime, record.ctime, record.btime
+        tree.pages = pages_of(record.size) if record.pages < 0 else record.pages
         if inode.is_dir:
             await inode._load_names()
         return inode
@@ -137,7 +139,7 @@ class SefsInode(CachedInode, PageStore):
         return msgspec.msgpack.encode(
             Record(
                 self.mode, self.uid, self.gid, self.nlink, self.rdev, self.size, self.atime, self.mtime, self.ctime,
-                self.btime, self.target, self.xattrs,
+                self.btime, self.target, self.xattrs, self.tree.pages,
             )
         )  # fmt: skip
 
@@ -195,7 +197,7 @@ class SefsInode(CachedInode, PageStore):
     async def getattr(self) -> Stat:
         return Stat(
             self.mode, self.ino, self.fs.device, self.nlink, self.uid, self.gid, self.rdev, self.size,
-            PAGE, pages_of(self.size) * 8, self.atime, self.mtime, self.ctime, self.btime,
+            PAGE, max(0, self.tree.pages) * 8, self.atime, self.mtime, self.ctime, self.btime,
         )  # fmt: skip
 
     async def change(self, wanted: Attributes) -> None:

@@ -73,6 +73,7 @@ class SealedTree:
         self._changed: set[int] = set()
         self._steps = 0
         self.record = b""
+        self.pages = 0  # that are no holes; kept in the record by whoever makes that
         self.removed = False
         self.lock = Mutex()
 
@@ -220,6 +221,7 @@ class SealedTree:
             sealed, entries = self._seal(range(first, first + len(data) // BLOCK), data)
             await self.image.write(_data_block(first), sealed)
             start = first % DATA_ENTRIES * ENTRY_SIZE
+            self.pages += len(entries) // ENTRY_SIZE - _filled(node[start : start + len(entries)])
             node[start : start + len(entries)] = entries
             self._changed.add(first // DATA_ENTRIES)
         await self._sync_if_much()
@@ -242,7 +244,8 @@ class SealedTree:
             node = await self._node(page // DATA_ENTRIES)
             length = min(end - page, DATA_ENTRIES - page % DATA_ENTRIES)
             at = page % DATA_ENTRIES * ENTRY_SIZE
-            if any(node[at : at + length * ENTRY_SIZE]):
+            if filled := _filled(node[at : at + length * ENTRY_SIZE]):
+                self.pages -= filled
                 node[at : at + length * ENTRY_SIZE] = bytes(length * ENTRY_SIZE)
                 self._changed.add(page // DATA_ENTRIES)
             await self._sync_if_much()
@@ -337,6 +340,11 @@ class SealedTree:
         sealed, tag = self._keys.cipher.seal(key, counter, HEADER_KIND, plain.ljust(HEADER_ROOM, b"\0"))
         assert len(tag) == TAG
         return _HEADER.pack(MAGIC, epoch, counter, tag) + sealed
+
+
+def _filled(entries: bytearray) -> int:
+    """How many of the entries are no holes: none has the epoch 0."""
+    return sum(map(bool, memoryview(entries).cast("Q")[2::4].tolist()))
 
 
 def _groups(page: int, count: int) -> list[tuple[int, int]]:

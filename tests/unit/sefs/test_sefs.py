@@ -295,3 +295,23 @@ async def test_many_files_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch)
     async with mounted(folder) as fs:
         assert len(await fs.root.readdir(0)) == 32
     assert len(list(folder.iterdir())) == 34
+
+
+async def test_blocks_are_counted(folder: Path) -> None:
+    async def blocks(inode: Inode) -> int:
+        return (await inode.getattr()).blocks
+
+    async with mounted(folder) as fs:
+        file = await make(fs.root, b"file", bytes(100 * PAGE))
+        await file.write(b"far", 5000 * PAGE)
+        await file.sync(False)
+        assert await blocks(file) == 101 * 8
+        await file.write(b"again", 50 * PAGE)
+        await file.fallocate(3, 10 * PAGE, 20 * PAGE + 5)
+        await file.sync(False)
+        assert await blocks(file) == 81 * 8
+    async with mounted(folder) as fs:
+        file = await fs.root.lookup(b"file")
+        assert await blocks(file) == 81 * 8
+        await file.setattr(size=5 * PAGE)
+        assert await blocks(file) == 5 * 8
