@@ -225,25 +225,27 @@ class Ring:
 
     # -- completions ---------------------------------------------------------------
 
-    def take(self) -> int:
-        """Take every completion there is and let its strand go on."""
+    def take(self) -> bool:
+        """Take every completion there is and let its strand go on; whether there was any."""
         if self._taking or self._ring is None:  # called by what takes a result: the loop below goes on, in order
-            return 0
-        taken = 0
+            return False
+        count = self.lib.uring_take(self._ring, self._completions, TAKE)
+        if not count:
+            return False
         self._taking = True
         try:
-            while count := self.lib.uring_take(self._ring, self._completions, TAKE):
-                taken += count
+            while count:
                 for number, result, flags in COMPLETION.iter_unpack(self._taken[: count * COMPLETION.size]):
                     try:
                         self.complete(number, result, flags)
                     except Exception:  # the completions that came with it belong to others
                         log.exception("oops: a completion found an error")
+                count = self.lib.uring_take(self._ring, self._completions, TAKE)
         finally:
             self._taking = False
-        for _ in range(self.lib.uring_entered(self._ring)):
+        for _ in range(self.lib.uring_entered(self._ring)):  # those that found nothing are counted here, too
             self.counters.exit()
-        return taken
+        return True
 
     def complete(self, number: int, result: int, flags: int = 0) -> None:
         """The host says that an operation is complete, or (with F_MORE) has one more result."""

@@ -48,7 +48,8 @@ class UringBoundary(Boundary):
     def __init__(self, scheduler: Scheduler, counters: Counters | None = None, options: RingOptions = DEFAULT) -> None:
         super().__init__(scheduler, counters)
         self.options = options
-        self._flush_scheduled = False
+        # Whether something waits to leave at the end of this turn; whether the loop will call for that.
+        self._flush_wanted = self._flush_scheduled = False
         self._network: UringNetwork | None = None
         self._ring = self.new_ring()
         self._lib, self._ffi = self._ring.lib, self._ring.ffi
@@ -212,17 +213,23 @@ class UringBoundary(Boundary):
 
     def flush_later(self) -> None:
         """Let what is queued leave at the end of this turn."""
+        self._flush_wanted = True
         if not self._flush_scheduled:
             self._flush_scheduled = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self._scheduled_flush)
+
+    def _scheduled_flush(self) -> None:
+        self._flush_scheduled = False
+        if self._flush_wanted:  # no turn has done it before
+            self._flush()
 
     def _flush(self) -> None:
-        self._flush_scheduled = False
+        self._flush_wanted = False
         if self._network is not None and not self._ring.closed:
             self._network.run_deferred()
         for ring in self._rings:
             ring.flush()
-        if not self._ring.queued:
+        if self._unclosed and not self._ring.queued:
             self._close_late()
 
     def _close_late(self) -> None:
@@ -232,9 +239,12 @@ class UringBoundary(Boundary):
             super().close(fd)
 
     def turn(self) -> bool:
-        if self._flush_scheduled:
+        if self._flush_wanted:
             self._flush()
-        return sum(ring.take() for ring in self._rings) > 0
+        taken = False
+        for ring in self._rings:
+            taken = ring.take() or taken
+        return taken
 
     async def shutdown(self) -> None:
         if self._network is not None:
