@@ -60,7 +60,8 @@ class NetworkStack:
         self.scheduler = scheduler
         self.identify = identify
         self.flight = Flight(scheduler.loop)
-        # All open sockets by inode number, in that order; those with abstract names, by type and name; those with ports.
+        # All open sockets by inode number, in that order; those with abstract names, by type and name; then those with
+        # ports.
         self.sockets: dict[int, Socket] = {}
         self.memory = SocketMemory(self._relieved)
         self.abstract: dict[tuple[int, bytes], UnixSocket] = {}
