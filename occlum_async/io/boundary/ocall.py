@@ -81,9 +81,12 @@ class OcallBoundary(Boundary):
         strand = self.scheduler.current()
         waiting = self._waiting.get((fd, writing))
         if waiting is None:
-            waiting = self._waiting[fd, writing] = {}
             add: Any = self.loop.add_writer if writing else self.loop.add_reader
-            add(fd, self._ready, fd, writing)
+            try:
+                add(fd, self._ready, fd, writing)
+            except OSError as error:  # what can't be watched, as a regular file, is always ready
+                raise self.refuse("poll", error) from None
+            waiting = self._waiting[fd, writing] = {}
         waiting[strand] = strand.ticket
         try:
             await strand.park()

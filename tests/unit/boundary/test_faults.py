@@ -16,11 +16,11 @@ import pytest
 
 from occlum_async.abi.errors import SyscallError
 from occlum_async.errors import HostUnsupported
-from occlum_async.io.boundary import Boundary
+from occlum_async.io.boundary import Boundary, ocall
 from occlum_async.sched.strand import Scheduler
 from tests.faults import Liar, faulty_boundary
 
-from .host import address, listening
+from .host import address, listening, spawn
 
 NO_ERRNO = (-134, -512, -4096, -(1 << 31))
 TOO_MANY = (11, 1 << 30, (1 << 31) - 1)
@@ -95,6 +95,28 @@ async def test_polls(ring: Boundary, liar: Liar, lie: int) -> None:
     assert await ring.poll(reader, select.POLLIN) == select.POLLIN
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_file_is_never_waited_for(loop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that says that a regular file is not ready: no loop can wait until it is."""
+    loops = pytest.importorskip(loop)
+
+    async def main() -> None:
+        boundary = opened("ocall", Liar())
+        fd = boundary.open_start(os.fsencode(folder / "file"), os.O_RDWR)
+        with monkeypatch.context() as patch:
+            patch.setattr(ocall, "_poll_now", lambda fd, events: 0)
+            _, lied = spawn(boundary, lambda: boundary.write(fd, b"abc"))
+            assert (await asyncio.wait_for(lied, 5)).errno == errno.EIO
+        assert boundary.counters.refused == 1
+        _, written = spawn(boundary, lambda: boundary.write(fd, b"abc"))
+        assert await asyncio.wait_for(written, 5) == 3
+        boundary.close(fd)
+        await boundary.shutdown()
+
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("lie", (1, *TOO_MANY, *NO_ERRNO))
