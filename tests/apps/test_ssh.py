@@ -96,8 +96,8 @@ async def test_a_terminal_over_ssh(keys: Path, mode: dict[str, Any]) -> None:
             terminal.resize(40, 100)
             terminal.line("trap 'stty size' WINCH; until [ \"$(stty size)\" = '40 100' ]; do :; done; echo res''ized")
             terminal.expect("resized\r\n")
-            terminal.line("sleep 100; echo status $?")
-            terminal.expect("100; echo status ...\n")
+            terminal.line("sh -c 'echo run''ning; exec sleep 100'")  # before that the shell itself would be interrupted
+            terminal.expect("running\r\n")
             terminal.type("\x03")
             terminal.expect(r"\^C[^#]*# ")
             terminal.line("exit 5")
