@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,8 +32,7 @@ class Tmpfs(msgspec.Struct, frozen=True):
     size: int | None = None
 
 
-@dataclass(frozen=True)
-class DiskMount:
+class DiskMount(msgspec.Struct, frozen=True):
     """A file system in the host's file (or folder) ``source``, at ``target``.
 
     ``key`` is the root key of a sealed disk, or ``key_file`` the host's file that holds it; without either the disk is
@@ -45,7 +43,7 @@ class DiskMount:
 
     target: str
     source: str | os.PathLike[str]
-    key: bytes | None = field(default=None, repr=False)
+    key: bytes | None = None
     key_file: str | os.PathLike[str] | None = None
     counter: TrustedCounter | None = None
     cache: int | str | None = None
@@ -56,6 +54,9 @@ class DiskMount:
 
     def __post_init__(self) -> None:
         _ = self.cache_size  # a wrong size is told now
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(target={self.target!r}, source={self.source!r})"  # and no key
 
     @property
     def path(self) -> str:
@@ -79,8 +80,7 @@ class DiskMount:
         return read_key(self.key_file)
 
 
-@dataclass(frozen=True)
-class Ext2Mount(DiskMount):
+class Ext2Mount(DiskMount, frozen=True):
     """An ext2 file system on a sealed disk (MlsDisk) or, without a key, on a plain image.
 
     At "/" it is the root file system; with ``upper`` it is the layer that is written to over the root that there
@@ -92,8 +92,7 @@ class Ext2Mount(DiskMount):
     kind = "ext2"
 
 
-@dataclass(frozen=True)
-class SefsMount(DiskMount):
+class SefsMount(DiskMount, frozen=True):
     """A sefs in the host's folder ``source``: a new one if that is empty. It needs a key, and knows no counter."""
 
     kind = "sefs"

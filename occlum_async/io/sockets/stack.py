@@ -33,7 +33,6 @@ from .netlink import NetlinkSocket
 from .outside import Outside
 from .ports import PortTable, is_loopback
 from .routing import RouteSocket
-from .sockdiag import DiagSocket
 from .socket import Identity, Socket
 from .tcp import TcpSocket
 from .udp import UdpSocket
@@ -45,7 +44,6 @@ IPPROTO_TCP, IPPROTO_UDP = 6, 17
 IPPROTO_ECHO = {AF_INET: 1, AF_INET6: 58}  # ICMP and ICMPv6
 BATCH = 256
 NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
-NETLINKS: dict[int, type[NetlinkSocket]] = {NETLINK_ROUTE: RouteSocket, NETLINK_SOCK_DIAG: DiagSocket}
 
 Family = Callable[["NetworkStack", int, int], Socket]
 
@@ -201,10 +199,13 @@ def _create_internet(stack: NetworkStack, family: int, type: int, protocol: int)
 def _create_netlink(stack: NetworkStack, type: int, protocol: int) -> Socket:
     if type not in (SOCK_RAW, SOCK_DGRAM):
         raise SyscallError(errno.ESOCKTNOSUPPORT)
-    make = NETLINKS.get(protocol)
-    if make is None:
-        raise SyscallError(errno.EPROTONOSUPPORT)
-    return make(stack, type, protocol)
+    if protocol == NETLINK_ROUTE:
+        return RouteSocket(stack, type, protocol)
+    if protocol == NETLINK_SOCK_DIAG:
+        from .sockdiag import DiagSocket  # for those who look at sockets: a start does not wait for it
+
+        return DiagSocket(stack, type, protocol)
+    raise SyscallError(errno.EPROTONOSUPPORT)
 
 
 def _create_packet(stack: NetworkStack, type: int, protocol: int) -> Socket:
