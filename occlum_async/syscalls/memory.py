@@ -30,6 +30,9 @@ _PASSED = MAP_FIXED | MAP_FIXED_NOREPLACE | 0x100 | 0x4000 | 0x8000 | 0x10000 | 
 # none of them: no file here is persistent memory, and a database that believed so would not flush.
 _VALID = MAP_TYPE | MAP_FIXED | MAP_ANONYMOUS | MAP_HUGETLB | 0x7C000000 | 0x0403F9C0
 PAGE = 4096
+# vm.mmap_min_addr: below it only those with CAP_SYS_RAWIO map, so that a null pointer leads nowhere.
+MIN_ADDRESS = 65536
+CAP_SYS_RAWIO = 17
 
 
 @syscall(9)
@@ -39,11 +42,14 @@ async def mmap(
     kind = flags & MAP_TYPE
     if kind not in (MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE) or not length or offset % PAGE or offset < 0:
         raise SyscallError(errno.EINVAL)
-    if flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) and _touches_shim(address, length):
+    fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)
+    if fixed and _touches_shim(address, length):
         raise SyscallError(errno.ENOMEM)
     shared = kind != MAP_PRIVATE
     guest = guest_of(thread, errno.ENODEV)
     file = None if flags & MAP_ANONYMOUS else thread.files.get(fd)
+    if fixed and address < MIN_ADDRESS and not thread.credentials.capable(CAP_SYS_RAWIO):
+        raise SyscallError(errno.EPERM)
     if kind == MAP_SHARED_VALIDATE and (file is None or flags & ~_VALID):
         raise SyscallError(errno.EINVAL if file is None else errno.EOPNOTSUPP)
     if file is not None:
