@@ -44,7 +44,10 @@ async def compare(program: str, mount: DiskMount) -> None:
 @pytest.mark.parametrize("program", PROGRAMS)
 async def test_same_as_linux_on_sefs(program: str, tmp_path: Path) -> None:
     (tmp_path / "sefs").mkdir()
-    await compare(program, SefsMount("/tmp", tmp_path / "sefs", key=bytes(32)))
+    mount = SefsMount("/tmp", tmp_path / "sefs", key=bytes(32))
+    given = await run_inside("/bin/chown", f"{os.getuid()}:{os.getgid()}", "/tmp", user="0:0", mounts=[mount])
+    assert given.returncode == 0, given.output
+    await compare(program, mount)
 
 
 @pytest.mark.skipif(shutil.which("mke2fs") is None, reason="e2fsprogs is not installed")

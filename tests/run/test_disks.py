@@ -176,12 +176,14 @@ def test_a_damaged_disk_is_told(tmp_path: Path) -> None:
     ("words", "told"),
     (
         ("type=ext2,source=/nothing,target=/x", "No such file or directory"),
-        ("type=ext2,source=/etc/passwd,target=/x", "too small for a file system"),
+        ("type=ext2,source={small},target=/x", "too small for a file system"),
         ("type=ext2,source=x,target=/x,key-file=/nothing", "key-file: /nothing"),
     ),
 )
-def test_wrong_words(run: Runner, words: str, told: str) -> None:
-    finished = run("--mount", words, "/bin/true")
+def test_wrong_words(run: Runner, words: str, told: str, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.write_bytes(b"root:x:0:0:root:/root:/bin/bash\n")
+    finished = run("--mount", words.format(small=small), "/bin/true")
     assert finished.returncode == 125 and told in finished.stderr and finished.stderr.count("\n") == 1
 
 
