@@ -14,47 +14,51 @@ from occlum_async.io.boundary import Boundary
 
 from ..conftest import opened
 
+# open_start, reopen, 3 reads, 1 write, sync, poll, 2 closes; the ring's sync and poll leave at the end of a turn.
 EXPECTED = {
-    # open_start, reopen, 3 reads, 1 write, sync, poll, 2 closes; the ring's sync and poll leave at the end of a turn.
-    "uring": {
-        "exits": 10, "submissions": 6, "bytes_in": 14, "bytes_out": 5, "copies": 14, "refused": 0,
-        "operation.open": 2, "operation.read": 3, "operation.write": 1, "operation.sync": 1, "operation.poll": 1,
-        "operation.close": 2,
-    },
-    "ocall": {
-        "exits": 10, "submissions": 0, "bytes_in": 14, "bytes_out": 5, "copies": 0, "refused": 0,
-        "operation.open": 2, "operation.read": 3, "operation.write": 1, "operation.sync": 1, "operation.poll": 1,
-        "operation.close": 2,
-    },
+    "exits": 10, "bytes_in": 14, "bytes_out": 5, "refused": 0,
+    "operation.open": 2, "operation.read": 3, "operation.write": 1, "operation.sync": 1, "operation.poll": 1,
+    "operation.close": 2,
 }  # fmt: skip
+BY_KIND = {"uring": {"submissions": 6, "copies": 14}, "ocall": {"submissions": 0, "copies": 0}}
 
 
-async def _work(boundary: Boundary, folder: Path) -> dict[str, int]:
-    """The same little work each time; what it has cost."""
+async def _work(boundary: Boundary, folder: Path) -> tuple[dict[str, int], int]:
+    """The same little work each time; what it has cost, and how many exits of that fetched what a worker had done.
+
+    A thread of the host writes (on some file systems) and syncs: when it is faster than the loop, which then need not
+    sleep, one exit more fetches the completion.
+    """
     path = folder / "file"
     path.write_bytes(b"0123456789")
+    counters = boundary.counters
     fd = boundary.open_start(os.fsencode(path), os.O_RDWR)
     again = boundary.reopen(fd, os.O_RDONLY)
     assert await boundary.read(fd, 4, 0) == b"0123"
     assert await boundary.read(again, 100, 0) == b"0123456789"
     assert await boundary.read(again, 100, 10) == b""
+    before = counters.exits
     assert await boundary.write(fd, b"abcde", 0) == 5
     await boundary.sync(fd)
+    fetches = counters.exits - before - 2
     one, other = socket.socketpair()
     assert await boundary.poll(one.fileno(), select.POLLOUT) == select.POLLOUT
     one.close()
     other.close()
     boundary.close(again)
     boundary.close(fd)
-    figures = boundary.counters.snapshot()
+    figures = counters.snapshot()
     await boundary.shutdown()
-    return figures
+    return figures, fetches
 
 
 @pytest.mark.parametrize("kind", ["uring", "ocall"])
 async def test_figures(kind: str, tmp_path: Path) -> None:
-    figures = [await _work(opened(kind), tmp_path) for _ in range(3)]
-    assert figures == [EXPECTED[kind]] * 3
+    for _ in range(3):
+        figures, fetches = await _work(opened(kind), tmp_path)
+        assert 0 <= fetches <= (2 if kind == "uring" else 0)
+        figures["exits"] -= fetches
+        assert figures == EXPECTED | BY_KIND[kind]
 
 
 async def test_what_is_complete_is_taken_without_leaving() -> None:
