@@ -2,7 +2,8 @@
 
 A directory refers to its children weakly and a child to its parent strongly: a dentry lives as long as
 somebody uses it or the cache keeps it, and there are never two dentries of one name in one directory.
-The cache is a clock: what was used since the hand last passed gets another round.
+The cache is a clock: what was used since the hand last passed gets another round. It keeps nothing of procfs and its
+like, whose inodes would hold processes that are gone (``FileSystem.keeps_dentries``).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class Dentry:
         if self.children is None:
             self.children = WeakValueDictionary()
         self.children[child.name] = child
-        CACHE.keep(child)
+        if self.inode is None or self.inode.fs.keeps_dentries:
+            CACHE.keep(child)
 
     def forget(self) -> None:
         """Take this name out of its directory's cache; who uses the dentry keeps it."""

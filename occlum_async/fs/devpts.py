@@ -26,6 +26,7 @@ class DevPts(FileSystem):
     name = "devpts"
     magic = DEVPTS_MAGIC
     cacheable = False
+    keeps_dentries = False
     synchronous = True
 
     def __init__(self, terminals: Terminals) -> None:

@@ -55,6 +55,8 @@ class FileSystem:
     needs_device = False
     # Whether the VFS may cache that a name does not exist, and keep dentries without asking again.
     cacheable = True
+    # Whether dentries that nobody uses stay in the cache: not where they are made at no cost and keep what they show alive.
+    keeps_dentries = True
     # Whether reading and writing never park: then nobody needs to take turns.
     synchronous = False
     # Whether it can be changed at all, and whether its last mount is gone.

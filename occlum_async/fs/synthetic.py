@@ -27,6 +27,7 @@ class SyntheticFs(FileSystem):
     """A file system whose names and contents come from living objects."""
 
     cacheable = False
+    keeps_dentries = False
     synchronous = True
 
     def __init__(self, scheduler: Scheduler) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from ..abi.errors import SyscallError
 from ..fs.pages import PAGE, Pages, Quota
@@ -33,7 +34,7 @@ class SharedMemory:
 
     def __init__(self, quota: Quota) -> None:
         self._quota = quota
-        self._owners: dict[Key, Process] = {}
+        self._owners: WeakValueDictionary[Key, Process] = WeakValueDictionary()
         self._in_flight: Counter[Key] = Counter()  # on their way to a guest
         self._look_at = FIRST_LOOK
         self._pages_at = 0
@@ -98,7 +99,7 @@ class SharedMemory:
             mapped.discard(pages)
             pages.unmapped()
         keys = {_key(pages.fd) for pages in mapped}
-        self._owners = {key: owner for key, owner in self._owners.items() if key in keys}
+        self._owners = WeakValueDictionary({key: owner for key, owner in self._owners.items() if key in keys})
         self._look_at = max(FIRST_LOOK, 2 * len(mapped))
         self._pages_at = sum(pages.charged for pages in mapped)
 

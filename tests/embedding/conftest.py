@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -33,7 +34,8 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 
 def descriptors() -> set[str]:
-    """What this process has open now."""
+    """What this process has open now, but for what only garbage holds."""
+    gc.collect()
     return {f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}" for fd in os.listdir("/proc/self/fd")
             if os.path.lexists(f"/proc/self/fd/{fd}")}  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 
 from occlum_async.errors import ConfigError, LibOSError
 from occlum_async.libos import Bind, LibOS
+from occlum_async.process.process import Process
 
 from .conftest import Run, children, descriptors
 
@@ -59,15 +60,41 @@ def test_nothing_stays_behind(run: Run) -> None:
 
     async def main() -> None:
         await once()  # what is opened once and for all
-        gc.collect()
         before = descriptors()
         for _ in range(3):
             await once()
-        gc.collect()
         assert descriptors() == before
         assert children() == set()
 
     run(main())
+
+
+def test_processes_that_ended_are_forgotten(run: Run) -> None:
+    """Whatever has shown or served them: /proc, threads, shared memory, terminals, signals."""
+    works = (
+        "ls -l /proc/self/fd; cat /proc/$$/maps /proc/self/status; cd /proc/self/task; ps aux",
+        "(sleep 1000 & kill -9 $!; wait) | sort; kill -SEGV $$",
+        "python3 -c 'import mmap, tempfile, threading\nt = threading.Thread(target=print)\nt.start()\nt.join()\n"
+        "file = tempfile.TemporaryFile()\nfile.truncate(4096)\nmmap.mmap(file.fileno(), 4096)'",
+    )
+
+    async def main() -> None:
+        async with LibOS() as libos:
+            for work in works:
+                for tty in False, True:
+                    process = await libos.spawn("bash", "-c", work, stdout=None if tty else PIPE, stderr=PIPE, tty=tty)
+                    await process.communicate()
+                    del process
+            async with asyncio.timeout(10):
+                while _processes() != [1]:  # the host reports the last ends a moment later
+                    await asyncio.sleep(0.01)
+
+    run(main())
+
+
+def _processes() -> list[int]:
+    gc.collect()
+    return [found.pid for found in gc.get_objects() if type(found) is Process]
 
 
 def test_an_error_within_ends_everything(run: Run) -> None:
@@ -99,7 +126,6 @@ def test_what_cannot_begin(run: Run) -> None:
             with pytest.raises(ConfigError):
                 async with make():
                     pass
-        gc.collect()
         assert descriptors() == before
         assert children() == set()
 
@@ -119,7 +145,6 @@ def test_a_cancelled_start_leaves_nothing(run: Run) -> None:
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        gc.collect()
         assert descriptors() == before
         assert children() == set()
 
