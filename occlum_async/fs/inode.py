@@ -55,7 +55,7 @@ class FileSystem:
     needs_device = False
     # Whether the VFS may cache that a name does not exist, and keep dentries without asking again.
     cacheable = True
-    # Whether dentries that nobody uses stay in the cache: not where they are made at no cost and keep what they show alive.
+    # Whether dentries that nobody uses stay in the cache: not where they cost nothing and hold what they show.
     keeps_dentries = True
     # Whether reading and writing never park: then nobody needs to take turns.
     synchronous = False

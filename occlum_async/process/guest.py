@@ -64,6 +64,7 @@ class HostProcess:
         self.born = time.monotonic()
         self.dead = False
         self.doomed = False
+        self.settled = False  # what it has used is on an account: it is not asked again
         self.threads: set[GuestThread] = set()
         self._admitted = 0
         supervisor.hosts.add(self)
@@ -173,10 +174,16 @@ class HostProcess:
     # -- accounts ------------------------------------------------------------------
 
     def resource_usage(self) -> ResourceUsage:
-        """What the host process has used so far, all its threads together; one that is to end is not asked again."""
-        if not self.dead and self.pid and not self.doomed:
+        """What the host process has used so far, all its threads together."""
+        if self.pid and not self.dead and not self.settled:
             self.last_usage = hoststat.resource_usage(self.pid) or self.last_usage
         return self.last_usage
+
+    def settle(self) -> ResourceUsage:
+        """The program has ended: what it has used, once and for all."""
+        usage = self.resource_usage()
+        self.settled = True
+        return usage
 
     def memory_usage(self) -> tuple[int, int, int]:
         """Bytes of address space, resident, and shared."""
@@ -190,7 +197,7 @@ class HostProcess:
 
     def kill(self) -> None:
         """End the host process at once; its threads' strands are told."""
-        self.resource_usage()
+        self.settle()
         self.doomed = True
         if self.pidfd >= 0 and not self.dead:
             with suppress(ProcessLookupError):

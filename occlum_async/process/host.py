@@ -38,6 +38,10 @@ class GuestProcess(Protocol):
         """What the host process has used so far, all its threads together."""
         ...
 
+    def settle(self) -> ResourceUsage:
+        """The program has ended: what it has used, once and for all."""
+        ...
+
     def memory_usage(self) -> tuple[int, int, int]:
         """Bytes of address space, resident, and shared."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import random
 import struct
@@ -258,6 +259,7 @@ class _StackBuilder:
         self.environment_range = (end_of_arguments, addresses[-2])
 
 
+@functools.cache
 def host_auxiliary() -> dict[int, int]:
     """The kernel process' own auxiliary vector: what the host says of its processor."""
     with open("/proc/self/auxv", "rb") as file:

@@ -245,6 +245,8 @@ class Process:
         """The last thread is gone. Order as Linux: the terminal, the children, the groups, then the parent."""
         if not self.exiting:
             self.wait_status = self.leader.exit_status
+        if self.memory is not None:
+            self.memory.settle()
         self._final_usage = self.own_usage()
         self.exiting = True
         self.zombie = True
