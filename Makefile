@@ -29,7 +29,7 @@ lint:
 	@.ci/packages build
 	@.ci/venv test,dev
 	$(PY) -m ruff check .
-	$(PY) -m ruff format --check occlum_async/cli tests/harness.py tests/conftest.py examples
+	$(PY) -m ruff format --check occlum_async tests examples native
 	$(PY) -m mypy --strict occlum_async
 
 bench:

@@ -54,6 +54,7 @@ def name_of(number: int) -> str:
     """The name of system call ``number``, for people to read."""
     return NAMES.get(number, f"syscall_{number}")
 
+
 # What the shim does by itself (native/shim/local.c): it concerns the guest's own memory, waits and registers alone.
 SHIM_CALLS = frozenset((
     10, 11, 12, 15, 24, 25, 26, 27, 28, 149, 150, 158, 202, 324, 325,

@@ -80,9 +80,7 @@ class Termios(msgspec.Struct, frozen=True):
             cflag=merge(self.cflag, old.cflag, lock.cflag),
             lflag=merge(self.lflag, old.lflag, lock.lflag),
             line=old.line if lock.line else self.line,
-            cc=bytes(
-                before if locked else new for new, before, locked in zip(self.cc, old.cc, lock.cc, strict=True)
-            ),
+            cc=bytes(before if locked else new for new, before, locked in zip(self.cc, old.cc, lock.cc, strict=True)),
         )
 
     def pack(self) -> bytes:

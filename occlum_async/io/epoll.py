@@ -227,7 +227,6 @@ class Epoll(AnonymousFile):
 
     def fdinfo(self) -> str:
         return "".join(
-            f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.data:16x}"
-            f"  pos:{item.file.position} ino:0 sdev:0\n"
+            f"tfd: {item.fd:8d} events: {item.events:8x} data: {item.data:16x}  pos:{item.file.position} ino:0 sdev:0\n"
             for item in self.items.values()
         )

@@ -170,5 +170,3 @@ def _publish(private: PrivateNetwork, text: str) -> None:
         }
         message = f"port {wanted.port} can't be published: {os.strerror(error.errno)}"
         raise ConfigError(message, hints.get(error.errno, "choose another one")) from None
-
-

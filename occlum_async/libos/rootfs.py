@@ -94,9 +94,7 @@ def _root_mount(spec: RootSpec) -> Ext2Mount | None:
     return found
 
 
-async def _root(
-    spec: RootSpec, kernel: Kernel, boundary: Boundary, disks: Disks, disk: Ext2Mount | None
-) -> FileSystem:
+async def _root(spec: RootSpec, kernel: Kernel, boundary: Boundary, disks: Disks, disk: Ext2Mount | None) -> FileSystem:
     owner = (0, 0)
     if disk is not None and not disk.upper:
         return await disks.file_system(disk)

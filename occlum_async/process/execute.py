@@ -104,4 +104,3 @@ def _credentials(thread: Thread, location: Location) -> Credentials:
         euid=uid, egid=gid, suid=uid, sgid=gid, fsuid=uid, fsgid=gid, permitted=permitted, effective=effective,
         securebits=old.securebits & ~(1 << 4),
     )  # fmt: skip
-

@@ -79,9 +79,7 @@ class WaitQueue:
             self.remove(waiter)
 
 
-async def wait_any(
-    scheduler: Scheduler, queues: list[tuple[WaitQueue, int]], timeout: float | None = None
-) -> bool:
+async def wait_any(scheduler: Scheduler, queues: list[tuple[WaitQueue, int]], timeout: float | None = None) -> bool:
     """Wait for a wake-up of any of several queues (poll(2), select(2)); False on time-out."""
     strand: Strand = scheduler.current()
     callback = partial(strand.resume, strand.ticket)

@@ -83,9 +83,7 @@ def pipe2(thread: Thread, fds: Annotated[UserPointer, StructOut(8)], flags: UInt
 def _pipe(thread: Thread, fds: UserPointer, flags: int) -> None:
     who = thread.credentials
     privileged = who.capable(CAP_SYS_RESOURCE) or who.capable(CAP_SYS_ADMIN)
-    reader, writer = make_pipe(
-        thread.scheduler, flags, who.fsuid, who.fsgid, thread.kernel.ipc.pipe_pages, privileged
-    )
+    reader, writer = make_pipe(thread.scheduler, flags, who.fsuid, who.fsgid, thread.kernel.ipc.pipe_pages, privileged)
     install_pair(thread, reader, writer, flags, fds)
 
 

@@ -55,9 +55,7 @@ def _signed(value: int) -> int:
     return ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
 
 
-def _stat(
-    thread: Thread, table: IpcTable[Object], identifier: int, by_slot: bool, anyone: bool
-) -> tuple[Object, int]:
+def _stat(thread: Thread, table: IpcTable[Object], identifier: int, by_slot: bool, anyone: bool) -> tuple[Object, int]:
     """What IPC_STAT and the *_STAT commands find, and what they return. EACCES without read permission."""
     found = table.slot(identifier) if by_slot else table.get(identifier)
     if found is None:

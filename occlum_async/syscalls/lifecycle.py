@@ -28,9 +28,7 @@ _CLONE3_IGNORED = cloning.CLONE_DETACHED
 
 
 @syscall(56)
-async def clone(
-    thread: Thread, flags: Size, stack: Size, parent_tid: Pointer, child_tid: Pointer, tls: Size
-) -> int:
+async def clone(thread: Thread, flags: Size, stack: Size, parent_tid: Pointer, child_tid: Pointer, tls: Size) -> int:
     # clone(2) reports the pidfd where clone3(2) has a place of its own for it.
     if flags & cloning.CLONE_PIDFD and flags & cloning.CLONE_PARENT_SETTID:
         raise SyscallError(errno.EINVAL)

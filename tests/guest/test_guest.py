@@ -35,7 +35,6 @@ def binaries() -> None:
     subprocess.run(["make", "--no-print-directory", "-j2", "-C", str(HERE)], check=True)
 
 
-
 @pytest.mark.parametrize("mode", ("strict", "grants"))
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("program", PROGRAMS)

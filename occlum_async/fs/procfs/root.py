@@ -62,8 +62,7 @@ class ProcRoot(Folder):
     def entries(self) -> Iterable[tuple[int, bytes, int]]:
         fixed = list(super().entries())
         return fixed + [
-            (FIRST_PROCESS + process.pid, str(process.pid).encode(), S_IFDIR)
-            for process in self.fs.kernel.processes
+            (FIRST_PROCESS + process.pid, str(process.pid).encode(), S_IFDIR) for process in self.fs.kernel.processes
         ]
 
     def child(self, name: bytes) -> Inode | None:

@@ -147,7 +147,6 @@ class Receiving(Repeating):
         else:
             self.ended(self.network.error("recv", result), b"")
 
-
     def _watch(self) -> None:
         self.watched = True
         self.ring.loop.call_later(STALL, self._look_again, self.number, self.results)

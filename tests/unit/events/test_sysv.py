@@ -266,7 +266,7 @@ def memory(thread):
 def attached(thread, identifier):
     status = pointer(112)
     ipc.shmctl(thread, identifier, IPC_STAT, status)
-    mode, = struct.unpack_from("<I", status.data, 20)
+    (mode,) = struct.unpack_from("<I", status.data, 20)
     return struct.unpack_from("<Q", status.data, 88)[0], mode
 
 

@@ -1,5 +1,6 @@
 # time: 120
 """A virtual environment with a package of its own, and a program that is run from a zip file."""
+
 import pathlib
 import subprocess
 import sys

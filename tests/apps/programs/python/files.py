@@ -1,4 +1,5 @@
 """Files, maps, locks, a database, watches, compression, terminals."""
+
 import contextlib
 import ctypes
 import errno

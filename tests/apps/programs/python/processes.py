@@ -1,4 +1,5 @@
 """subprocess, multiprocessing, signals, threads and asyncio of the standard library."""
+
 import asyncio
 import concurrent.futures
 import multiprocessing
