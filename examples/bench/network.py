@@ -21,7 +21,7 @@ from typing import Any
 
 import report
 
-from occlum_async.libos import LibOS
+from occlum_async.libos import Bind, LibOS
 
 KINDS = NATIVE, OCALL, URING = ("native", "ocall", "uring")
 PATIENCE = 30.0  # seconds until a server must listen
@@ -89,9 +89,10 @@ def _family(pid: int) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def serving(
-    variant: Variant, argv: Callable[[int], Sequence[str]], files: Callable[[int], Mapping[str, bytes]] = lambda _: {}
-) -> AsyncIterator[Server]:
-    """Run ``argv(port)``, natively or inside, beside the ``files(port)``, which inside lie in memory."""
+    variant: Variant, argv: Callable[[int], Sequence[str]], files: Callable[[int], Mapping[str, bytes]] = lambda _: {},
+    binds: Sequence[Bind] = (),
+) -> AsyncIterator[Server]:  # fmt: skip
+    """Run ``argv(port)``, natively or inside, beside the ``files(port)``, which inside lie in memory, and ``binds``."""
     port = free_port()
     if variant.kind == NATIVE:
         for path, data in files(port).items():
@@ -107,7 +108,7 @@ async def serving(
         return
     before = set(_family(os.getpid()))
     publish = [f"127.0.0.1:0:{port}"]
-    async with LibOS(boundary=variant.kind, exit_cost=variant.exit_cost, publish=publish) as libos:
+    async with LibOS(boundary=variant.kind, exit_cost=variant.exit_cost, publish=publish, binds=binds) as libos:
         for path, data in files(port).items():
             await libos.fs.mkdir(os.path.dirname(path), parents=True, exist_ok=True)
             await libos.fs.write_bytes(path, data)

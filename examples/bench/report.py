@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
 T = TypeVar("T")
+WORDS, FIGURE = 40, 9  # characters: the most that a column of words takes, and the least that long figures are given
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
@@ -67,7 +69,11 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], wor
     """Print a table whose first ``words`` columns are words and whose others are figures. A row of one is a heading."""
     table = Table(title=title, title_justify="left")
     for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place < words else "right", no_wrap=place < words)
+        if place < words:
+            table.add_column(heading, max_width=WORDS)
+        else:
+            widest = max((cell_len(row[place]) for row in rows if len(row) > 1), default=0)
+            table.add_column(heading, justify="right", min_width=min(widest, FIGURE))
     for row in rows:
         if len(row) == 1:
             table.add_section()

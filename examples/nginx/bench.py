@@ -1,6 +1,7 @@
 """How fast Debian's nginx serves: a page of 1 KiB, new connections, and 1000 connections that do nothing.
 
-Natively, over plain calls and over the io_uring, in turn; the clients (wrk, and this script) run natively.
+Beside it a server that only accepts (accept.c). Natively, over plain calls and over the io_uring, in turn; the clients
+(wrk, accept.c, and this script) run natively.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import itertools
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -20,14 +22,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import network
 import report
 
+from occlum_async.libos import Bind
+
 CLIENTS = 50
 IDLE = 1000
 PAGE = 1024
 PATH = "/usr/sbin:/usr/bin"
+HERE = Path(__file__).resolve().parent
+ACCEPTS = {"least": 5000.0}
+CONNECTORS = 4  # processes that connect
 # What is asked for, with which headers, and the targets.
 LOADS: dict[str, tuple[tuple[str, ...], dict[str, float]]] = {
     f"1 KiB, {CLIENTS} connections": ((), {"ratio": 0.3}),
-    "1 KiB, a connection for each": (("Connection: close",), {"least": 5000.0}),
+    "1 KiB, a connection for each": (("Connection: close",), {}),
 }
 IDLE_MOST = 5.0  # ms of CPU in a second
 
@@ -129,6 +136,37 @@ async def lines(quick: bool, folder: str) -> list[network.Line]:
     return found
 
 
+async def accepting(program: Path, server: network.Server, count: int) -> network.Sample:
+    """Connections that are accepted and closed in a second, and exits for each."""
+
+    async def once() -> float:
+        return float(await network.client(str(program), "client", str(server.port), str(CONNECTORS), str(count)))
+
+    return await network.counted(server, once, lambda _: CONNECTORS * count)
+
+
+async def accept_lines(quick: bool, folder: str) -> list[network.Line]:
+    """How fast connections are accepted where nothing else is done with them."""
+    repeat, count = (1, 1000) if quick else (5, 5000)
+    program = Path(folder) / "accept"
+    subprocess.run(["gcc", "-O2", "-o", str(program), str(HERE / "accept.c")], check=True)
+    binds = [Bind(folder, folder, True)]
+    found = []
+    async with contextlib.AsyncExitStack() as stack:
+        servers = {
+            variant: await stack.enter_async_context(
+                network.serving(variant, lambda port: [str(program), "server", str(port)], binds=binds)
+            )
+            for variant in (*network.BASE, *network.COSTLY)
+        }
+        for costly in False, True:
+            samples = await network.compare(costly, repeat, lambda variant: accepting(program, servers[variant], count))
+            targets = {} if costly else ACCEPTS
+            group = network.named("accept and close", costly)
+            found.append(network.Line(group, f"{CONNECTORS} clients", "connections/s", samples, **targets))
+    return found
+
+
 async def idle_line(quick: bool, folder: str) -> network.Line:
     """What idle connections cost: each variant by itself, because all share this process."""
     samples = {}
@@ -141,7 +179,8 @@ async def idle_line(quick: bool, folder: str) -> network.Line:
 async def everything(quick: bool) -> list[network.Line]:
     """All lines of the report."""
     with tempfile.TemporaryDirectory(prefix="occlum-nginx-") as folder:
-        return [*await lines(quick, folder), await idle_line(quick, folder)]
+        measured = [*await lines(quick, folder), *await accept_lines(quick, folder)]
+        return [*measured, await idle_line(quick, folder)]
 
 
 def main() -> None:
