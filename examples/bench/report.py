@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 T = TypeVar("T")
-WORDS, FIGURE = 40, 9  # characters: the most that a column of words takes, and the least that long figures are given
+WORDS, FIGURE = 40, 9  # characters: the most that a column of words takes, and that a figure is sure of
 
 
 def options(doc: str | None) -> argparse.ArgumentParser:
@@ -69,11 +69,11 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], wor
     """Print a table whose first ``words`` columns are words and whose others are figures. A row of one is a heading."""
     table = Table(title=title, title_justify="left")
     for place, heading in enumerate(headings):
+        least = max((cell_len(row[place]) for row in rows if len(row) > 1 and "[" not in row[place]), default=0)
         if place < words:
-            table.add_column(heading, max_width=WORDS)
+            table.add_column(heading, min_width=min(least, WORDS), max_width=WORDS)
         else:
-            widest = max((cell_len(row[place]) for row in rows if len(row) > 1), default=0)
-            table.add_column(heading, justify="right", min_width=min(widest, FIGURE))
+            table.add_column(heading, justify="right", min_width=min(least, FIGURE))
     for row in rows:
         if len(row) == 1:
             table.add_section()
