@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..abi.errors import SyscallError
+from ..abi.errors import Interrupted, SyscallError
 from ..abi.user import UserPointer
 from ..sched.strand import Scheduler
 from ..sched.waitqueue import WaitQueue
@@ -179,6 +179,18 @@ class File:
         if self.flags & os.O_NONBLOCK:
             raise SyscallError(errno.EAGAIN)
         return self.held_while(self.waiters.wait(self.scheduler, events | POLLERR | POLLHUP, timeout))
+
+    async def wait_for_more(self, done: int, events: int, timeout: float | None = None) -> bool:
+        """``wait_for`` within a call that has moved ``done`` bytes so far; False when it shall be content with these.
+
+        That is so when ``timeout`` seconds passed, and when a wait fails after some bytes: the next call will fail.
+        """
+        try:
+            return await self.wait_for(events, timeout)
+        except (SyscallError, Interrupted):
+            if not done:
+                raise
+            return False
 
     async def held_while(self, wait: Awaitable[T]) -> T:
         """Wait as a call on this file does: the file stays open, even if its last descriptor is closed meanwhile.

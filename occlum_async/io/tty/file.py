@@ -6,7 +6,7 @@ import errno
 from typing import Any
 
 from ...abi import termios as tc
-from ...abi.errors import Interrupted, SyscallError
+from ...abi.errors import SyscallError
 from ...abi.signals import SIGTTIN, SIGTTOU
 from ...abi.stat import Stat
 from ...abi.user import UserPointer
@@ -72,12 +72,7 @@ class TerminalFile(File):
                     timeout = tenths / 10
             elif data:
                 break
-            try:
-                if not await self.wait_for(READABLE, timeout):
-                    break
-            except (Interrupted, SyscallError):
-                if not data:
-                    raise
+            if not await self.wait_for_more(len(data), READABLE, timeout):
                 break
         return bytes(data)
 
@@ -99,11 +94,7 @@ class TerminalFile(File):
                 terminal.show(chunk)
                 done += len(chunk)
                 continue
-            try:
-                await self.wait_for(WRITABLE)
-            except (Interrupted, SyscallError):
-                if not done:
-                    raise
+            if not await self.wait_for_more(done, WRITABLE):
                 break
         return done
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...abi import termios as tc
-from ...abi.errors import Interrupted, SyscallError
+from ...abi.errors import SyscallError
 from ...abi.user import UserPointer
 from ..file import POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDNORM, POLLWRNORM, File
 from .file import TerminalFile
@@ -94,15 +94,8 @@ class PtyMaster(File):
         while True:
             while done < len(data) and (room := terminal.typing_room()) > 0:
                 done += terminal.type(bytes(data[done : done + room]))
-            if done == len(data):
-                break
-            try:
-                await self.wait_for(POLLOUT)
-            except (Interrupted, SyscallError):
-                if not done:
-                    raise
-                break
-        return done
+            if done == len(data) or not await self.wait_for_more(done, POLLOUT):
+                return done
 
     def poll(self) -> int:
         events = 0
