@@ -44,7 +44,6 @@ INET_DIAG_REQ_BYTECODE, INET_DIAG_REQ_PROTOCOL = 1, 3
 
 MEMINFO, INFO, CONG, TOS, TCLASS, SKMEMINFO, SHUTDOWN, SKV6ONLY = 1, 2, 4, 5, 6, 7, 8, 11
 EXTRAS = (MEMINFO, INFO, CONG, TOS, TCLASS, SKMEMINFO)  # what is told when it is asked for
-NO_COOKIE = (1 << 64) - 1
 
 
 class Question(NamedTuple):
@@ -95,11 +94,11 @@ def listing(stack: NetworkStack, question: Question) -> Iterator[bytes]:
             continue
         ends = Endpoints(one.family, local, local_port, remote, remote_port, bool(one.chosen.port))
         if question.filter is None or question.filter.passes(ends):
-            yield _encode(one, question.extra)
+            yield encode(one, question.extra)
 
 
-def find(stack: NetworkStack, question: Question) -> bytes:
-    """The socket between two ends: a connection, or who would get what comes from there; ENOENT, ESTALE."""
+def find(stack: NetworkStack, question: Question) -> InetSocket:
+    """The socket between two ends: a connection, or who would get what comes from there; ENOENT."""
     if question.protocol == IPPROTO_TCP:
         found = stack.tcp_ports.find(False, question.local, question.remote)
     else:  # where, for a reason long forgotten, the ends are asked for the other way round
@@ -107,12 +106,11 @@ def find(stack: NetworkStack, question: Question) -> bytes:
     one = next((one for one in found if one.table_row()), None)
     if one is None:
         raise SyscallError(errno.ENOENT)
-    if question.cookie not in (NO_COOKIE, one.ino):
-        raise SyscallError(errno.ESTALE)
-    return _encode(one, question.extra)
+    return one
 
 
-def _encode(one: InetSocket, extra: int) -> bytes:
+def encode(one: InetSocket, extra: int) -> bytes:
+    """One socket's answer, with the attributes that ``extra`` asks for."""
     row = one.table_row()
     (local, local_port), (remote, remote_port), state = row["local"], row["remote"], row["state"]
     queues = row["receive_queue"], row["backlog_limit"] if state == LISTEN else row["send_queue"]

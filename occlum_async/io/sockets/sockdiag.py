@@ -16,12 +16,14 @@ from ...abi.socket import AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, AF_UNIX, SO_
 from . import inetdiag, unixdiag
 from . import nlmsg as nl
 from .netlink import NetlinkSocket
+from .socket import Socket
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
 
 SOCK_DIAG_BY_FAMILY, SOCK_DESTROY = 20, 21
 FAMILIES_MAX = 46  # AF_MAX
+NO_COOKIE = (1 << 64) - 1  # of a question about whichever socket is there now
 
 # struct netlink_diag_req, and packet_diag_req: family, protocol, inode, show, cookie
 NETLINK_REQUEST = struct.Struct("<BBHIIQ")
@@ -46,11 +48,7 @@ class DiagSocket(NetlinkSocket):
         if family in (AF_INET, AF_INET6):
             self._internet(whole, sequence, body)
         elif family == AF_UNIX:
-            question = unixdiag.parse(body)
-            if whole:
-                self.dump(kind, sequence, unixdiag.listing(self.stack, question))
-            else:
-                self.reply(kind, sequence, unixdiag.find(self.stack, question))
+            self._unix(whole, sequence, body)
         elif family in (AF_NETLINK, AF_PACKET):
             if len(body) < NETLINK_REQUEST.size:
                 raise SyscallError(errno.EINVAL)
@@ -70,7 +68,24 @@ class DiagSocket(NetlinkSocket):
         elif not known:
             raise SyscallError(errno.ENOENT)
         else:
-            self.reply(SOCK_DIAG_BY_FAMILY, sequence, inetdiag.find(self.stack, question))
+            one = inetdiag.find(self.stack, question)
+            _check_cookie(one, question.cookie)
+            self.reply(SOCK_DIAG_BY_FAMILY, sequence, inetdiag.encode(one, question.extra))
+
+    def _unix(self, whole: bool, sequence: int, body: bytes) -> None:
+        question = unixdiag.parse(body)
+        if whole:
+            self.dump(SOCK_DIAG_BY_FAMILY, sequence, unixdiag.listing(self.stack, question))
+        else:
+            one = unixdiag.find(self.stack, question)
+            _check_cookie(one, question.cookie)
+            self.reply(SOCK_DIAG_BY_FAMILY, sequence, unixdiag.encode(one, question.show))
+
+
+def _check_cookie(one: Socket, cookie: int) -> None:
+    """ESTALE if the question is about another socket, whose place ``one`` has taken."""
+    if cookie not in (NO_COOKIE, one.ino):
+        raise SyscallError(errno.ESTALE)
 
 
 def _netlink_sockets(stack: NetworkStack, body: bytes) -> Iterator[bytes]:

@@ -22,7 +22,6 @@ ANSWER = struct.Struct("<4BIQ")  # family, type, state, inode, cookie
 SHOW_NAME, SHOW_PEER, SHOW_WAITING, SHOW_QUEUES, SHOW_MEMORY, SHOW_USER = 1, 4, 8, 16, 32, 64
 UNIX_DIAG_NAME, UNIX_DIAG_PEER, UNIX_DIAG_ICONS, UNIX_DIAG_RQLEN = 0, 2, 3, 4
 UNIX_DIAG_MEMINFO, UNIX_DIAG_SHUTDOWN, UNIX_DIAG_UID = 5, 6, 7
-NO_COOKIE = (1 << 64) - 1
 
 
 class Question(NamedTuple):
@@ -49,22 +48,21 @@ def listing(stack: NetworkStack, question: Question) -> Iterator[bytes]:
     for one in stack.walk(AF_UNIX):
         # What was not accepted yet has no file, and is told of with its listener.
         if isinstance(one, UnixSocket) and one.shown_inode and question.states >> one.diagnosed_state & 1:
-            yield _encode(one, question.show)
+            yield encode(one, question.show)
 
 
-def find(stack: NetworkStack, question: Question) -> bytes:
-    """The socket of an inode; EINVAL, ENOENT, ESTALE."""
+def find(stack: NetworkStack, question: Question) -> UnixSocket:
+    """The socket of an inode; EINVAL, ENOENT."""
     if not question.inode:
         raise SyscallError(errno.EINVAL)
     one = stack.sockets.get(question.inode)
     if not isinstance(one, UnixSocket):
         raise SyscallError(errno.ENOENT)
-    if question.cookie not in (NO_COOKIE, one.ino):
-        raise SyscallError(errno.ESTALE)
-    return _encode(one, question.show)
+    return one
 
 
-def _encode(one: UnixSocket, show: int) -> bytes:
+def encode(one: UnixSocket, show: int) -> bytes:
+    """One socket's answer, with the attributes that ``show`` asks for."""
     parts = [ANSWER.pack(AF_UNIX, one.type, one.diagnosed_state, 0, one.shown_inode, one.ino)]
     if show & SHOW_NAME and one.name.name:
         parts.append(attribute(UNIX_DIAG_NAME, one.name.name))
