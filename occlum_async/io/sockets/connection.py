@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from ...abi.errors import SyscallError
 from ...abi.socket import SHUT_BOTH, SHUT_RECEIVE, SHUT_SEND, SOMAXCONN
 from ...sched.waitqueue import WaitQueue
-from ..file import POLLIN, POLLOUT, POLLRDBAND, POLLRDNORM
-from .socket import Socket
+from ..file import POLLIN, POLLOUT, POLLRDNORM
+from .socket import READABLE, Socket
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
@@ -51,7 +51,7 @@ class ConnectionSocket(Socket):
         """``child`` is connected and waits to be accepted."""
         child.accepted = False
         self.backlog.append(child)
-        self.waiters.wake(POLLIN | POLLRDNORM | POLLRDBAND)
+        self.waiters.wake(READABLE)
 
     async def accept(self, flags: int = 0) -> Self:
         if not self.accepting():

@@ -20,10 +20,10 @@ from ...abi.socket import (
     decode_netlink,
     encode_netlink,
 )
-from ..file import POLLERR, POLLIN, POLLOUT, POLLRDNORM, POLLWRBAND, POLLWRNORM
+from ..file import POLLERR, POLLIN, POLLRDNORM
 from . import nlmsg as nl
 from .records import RecordSocket
-from .socket import Ancillary, Chunk
+from .socket import WRITABLE, Ancillary, Chunk
 
 if TYPE_CHECKING:
     from .stack import NetworkStack
@@ -185,7 +185,7 @@ class NetlinkSocket(RecordSocket):
         return False
 
     def poll(self) -> int:
-        events = POLLOUT | POLLWRNORM | POLLWRBAND
+        events = WRITABLE
         if self.inbox:
             events |= POLLIN | POLLRDNORM
         return events | POLLERR if self.error else events

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...abi.socket import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC
-from ..file import POLLIN, POLLRDBAND, POLLRDNORM
-from .socket import Ancillary, Chunk, Received, Socket
+from ..file import POLLIN, POLLRDNORM
+from .socket import READABLE, Ancillary, Chunk, Received, Socket
 
 
 class RecordSocket(Socket):
@@ -16,7 +16,7 @@ class RecordSocket(Socket):
         if chunk.sender is None:
             self.stack.memory.charge(chunk.charge)
         if self.waiters:
-            self.waiters.wake(POLLIN | POLLRDNORM | POLLRDBAND)
+            self.waiters.wake(READABLE)
 
     async def read(self, size: int) -> bytes:
         if not size:

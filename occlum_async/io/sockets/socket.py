@@ -24,7 +24,18 @@ from ...abi.socket import (
 )
 from ...abi.stat import S_IFSOCK, Stat
 from ...abi.user import UserPointer
-from ..file import POLLERR, POLLHUP, POLLOUT, POLLWRBAND, POLLWRNORM, File
+from ..file import (
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDBAND,
+    POLLRDHUP,
+    POLLRDNORM,
+    POLLWRBAND,
+    POLLWRNORM,
+    File,
+)
 from . import interface
 from .memory import PRESSED, SOCKET_COST
 from .options import SocketOptions
@@ -33,6 +44,10 @@ if TYPE_CHECKING:
     from .stack import NetworkStack
 
 SOCKFS_DEVICE = 8
+READABLE = POLLIN | POLLRDNORM | POLLRDBAND
+WRITABLE = POLLOUT | POLLWRNORM | POLLWRBAND
+# What poll(2) tells of the directions that are shut: the index is a socket's ``shut``.
+SHUT_EVENTS = (0, POLLIN | POLLRDNORM | POLLRDHUP, 0, POLLIN | POLLRDNORM | POLLRDHUP | POLLHUP)
 
 
 class Identity(NamedTuple):
@@ -208,7 +223,7 @@ class Socket(SocketOptions, File):
         self.sent -= size
         self.stack.memory.uncharge(size)
         if not was_writable and self.sent <= self.writable_at:
-            self.waiters.wake(POLLOUT | POLLWRNORM | POLLWRBAND)
+            self.waiters.wake(WRITABLE)
 
     @property
     def full_at(self) -> int:
@@ -222,7 +237,7 @@ class Socket(SocketOptions, File):
 
     def relieved(self) -> None:
         """There is room again for what all sockets hold."""
-        self.waiters.wake(POLLOUT | POLLWRNORM | POLLWRBAND)
+        self.waiters.wake(WRITABLE)
 
     @property
     def held(self) -> int:

@@ -26,15 +26,13 @@ from ...abi.socket import (
     SIOCATMARK,
 )
 from ...abi.user import UserBuffer, UserPointer
-from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDBAND, POLLRDNORM, POLLWRBAND, POLLWRNORM
+from ..file import POLLERR, POLLHUP, POLLPRI
 from .connection import ConnectionSocket
 from .memory import PRESSED
-from .socket import Ancillary, Chunk, Received
+from .socket import READABLE, WRITABLE, Ancillary, Chunk, Received
 
 PIECE = 65536  # a longer send is cut, so that the reader may begin while the writer still waits
 PINNED = 4  # a piece may keep so many times its own size alive
-READABLE = POLLIN | POLLRDNORM | POLLRDBAND
-WRITABLE = POLLOUT | POLLWRNORM | POLLWRBAND
 
 
 def _part(data: bytes, start: int, end: int, most: int) -> bytes | memoryview:

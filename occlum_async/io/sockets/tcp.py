@@ -22,9 +22,9 @@ from ...abi.user import UserPointer
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, POLLRDNORM, POLLWRNORM
 from .memory import PRESSED
 from .ports import PortTable
-from .socket import Ancillary, Received
+from .socket import WRITABLE, Ancillary, Received
 from .stamps import stamp_messages
-from .stream import WRITABLE, ByteStream, Gathered
+from .stream import ByteStream, Gathered
 from .tcpoptions import CLOSE, LISTEN, TcpOptions
 from .urgent import UrgentQueue
 

@@ -17,7 +17,6 @@ from ...abi.socket import (
     MSG_ERRQUEUE,
     MSG_MORE,
     MSG_OOB,
-    SHUT_BOTH,
     SHUT_RECEIVE,
     SHUT_SEND,
     SO_NO_CHECK,
@@ -29,23 +28,14 @@ from ...abi.socket import (
     decode_inet,
     family_of,
 )
-from ..file import (
-    POLLERR,
-    POLLHUP,
-    POLLIN,
-    POLLOUT,
-    POLLRDHUP,
-    POLLRDNORM,
-    POLLWRBAND,
-    POLLWRNORM,
-)
+from ..file import POLLERR, POLLIN, POLLRDNORM
 from . import interface
 from . import ipoptions as ip
 from .inet import InetSocket, is_multicast
 from .packets import NO_WISH, Packet, Wish, told, wish_of
 from .ports import LOOPBACK4, LOOPBACK6, PortTable, is_any
 from .records import RecordSocket
-from .socket import Ancillary, Chunk, Received
+from .socket import SHUT_EVENTS, WRITABLE, Ancillary, Chunk, Received
 from .stamps import stamp_messages
 
 if TYPE_CHECKING:
@@ -282,13 +272,9 @@ class UdpSocket(InetSocket, RecordSocket):
         return received
 
     def poll(self) -> int:
-        events = POLLOUT | POLLWRNORM | POLLWRBAND
+        events = WRITABLE | SHUT_EVENTS[self.shut]
         if self.error or self.errors:
             events |= POLLERR
-        if self.shut & SHUT_RECEIVE:
-            events |= POLLRDHUP | POLLIN | POLLRDNORM
-        if self.shut == SHUT_BOTH:
-            events |= POLLHUP
         if self.inbox:
             events |= POLLIN | POLLRDNORM
         return events

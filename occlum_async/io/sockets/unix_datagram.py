@@ -10,7 +10,6 @@ from ...abi.errors import SyscallError
 from ...abi.socket import (
     MSG_DONTWAIT,
     MSG_OOB,
-    SHUT_BOTH,
     SHUT_RECEIVE,
     SHUT_SEND,
     SOCK_DGRAM,
@@ -19,19 +18,10 @@ from ...abi.socket import (
     encode_unix,
 )
 from ...sched.waitqueue import WaitQueue, wait_any
-from ..file import (
-    POLLERR,
-    POLLHUP,
-    POLLIN,
-    POLLOUT,
-    POLLRDHUP,
-    POLLRDNORM,
-    POLLWRBAND,
-    POLLWRNORM,
-)
+from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM
 from .memory import PRESSED
 from .records import RecordSocket
-from .socket import Ancillary, Chunk, Received
+from .socket import SHUT_EVENTS, WRITABLE, Ancillary, Chunk, Received
 from .unix import UnixSocket
 from .unix_stream import UnixConnection
 
@@ -40,7 +30,6 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT = 10  # net.unix.max_dgram_qlen: records that wait at a socket which is not connected back
 OVERHEAD = 768
-WRITABLE = POLLOUT | POLLWRNORM | POLLWRBAND
 
 
 class UnixRecords(UnixSocket, RecordSocket):
@@ -209,11 +198,9 @@ class UnixDatagram(UnixRecords):
         self.vacancy.wake()
 
     def poll(self) -> int:
-        events = POLLERR if self.error else 0
-        if self.shut & SHUT_RECEIVE:
-            events |= POLLRDHUP | POLLIN | POLLRDNORM
-        if self.shut == SHUT_BOTH:
-            events |= POLLHUP
+        events = SHUT_EVENTS[self.shut]
+        if self.error:
+            events |= POLLERR
         if self.inbox:
             events |= POLLIN | POLLRDNORM
         if self.sent <= self.writable_at and (self.peer is None or not self._queue_full(self.peer)):

@@ -13,19 +13,9 @@ from ...abi.socket import (
     SOCK_STREAM,
     UnixAddress,
 )
-from ..file import (
-    POLLERR,
-    POLLHUP,
-    POLLIN,
-    POLLOUT,
-    POLLPRI,
-    POLLRDHUP,
-    POLLRDNORM,
-    POLLWRBAND,
-    POLLWRNORM,
-)
+from ..file import POLLERR, POLLHUP, POLLIN, POLLPRI, POLLRDNORM
 from .connection import ConnectionSocket
-from .socket import Ancillary, Chunk, Received
+from .socket import SHUT_EVENTS, WRITABLE, Ancillary, Chunk, Received
 from .stream import ByteStream, Gathered
 from .unix import LISTEN, UnixSocket
 
@@ -120,13 +110,9 @@ class UnixConnection(UnixSocket, ConnectionSocket):
         return self.pass_credentials or peer.pass_credentials or not peer.accepted
 
     def poll(self) -> int:
-        events = 0
+        events = SHUT_EVENTS[self.shut]
         if self.error:
             events |= POLLERR
-        if self.shut == SHUT_BOTH:
-            events |= POLLHUP
-        if self.shut & SHUT_RECEIVE:
-            events |= POLLRDHUP | POLLIN | POLLRDNORM
         if self.inbox or self.backlog:
             events |= POLLIN | POLLRDNORM
         if self.accepting():
@@ -134,7 +120,7 @@ class UnixConnection(UnixSocket, ConnectionSocket):
         if not self.connected:
             events |= POLLHUP
         if self.sent <= self.writable_at:
-            events |= POLLOUT | POLLWRNORM | POLLWRBAND
+            events |= WRITABLE
         return events
 
     @property
