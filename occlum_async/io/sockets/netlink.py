@@ -22,7 +22,7 @@ from ...abi.socket import (
 )
 from ..file import POLLERR, POLLIN, POLLRDNORM
 from . import nlmsg as nl
-from .records import RecordSocket
+from .records import OVERHEAD, RecordSocket
 from .socket import WRITABLE, Ancillary, Chunk
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 QUEUE_LIMIT = 64  # answers that wait to be read
 REQUEST_MAX = 65536  # bytes
 ANSWER_SIZE = 3584  # bytes that one datagram of a long answer has at most: programs read into a page
-OVERHEAD = 768
 PORTS_TOP = 0xFFFFFFFF - 4096
 NETLINK_CAP_ACK = 10
 

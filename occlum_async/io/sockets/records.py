@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ...abi.socket import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC
+from ...abi.socket import MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, SHUT_RECEIVE
 from ..file import POLLIN, POLLRDNORM
 from .socket import READABLE, Ancillary, Chunk, Received, Socket
+
+OVERHEAD = 768  # bytes that a record costs beyond its own
 
 
 class RecordSocket(Socket):
@@ -45,8 +47,11 @@ class RecordSocket(Socket):
         """Fail where the socket can never receive."""
 
     def at_end(self, nonblocking: bool) -> bool:
-        """Nothing waits and nothing will come: a receive gives no bytes."""
-        raise NotImplementedError
+        """Nothing waits and nothing will come: a receive gives no bytes.
+
+        Where datagrams were shut off, a receive that must not wait fails with EAGAIN all the same.
+        """
+        return bool(self.shut & SHUT_RECEIVE) and not nonblocking
 
     def _position(self, peek: bool) -> tuple[int, int]:
         """Which record to look at, and from which byte on (SO_PEEK_OFF)."""

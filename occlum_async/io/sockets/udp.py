@@ -34,7 +34,7 @@ from . import ipoptions as ip
 from .inet import InetSocket, is_multicast
 from .packets import NO_WISH, Packet, Wish, told, wish_of
 from .ports import LOOPBACK4, LOOPBACK6, PortTable, is_any
-from .records import RecordSocket
+from .records import OVERHEAD, RecordSocket
 from .socket import SHUT_EVENTS, WRITABLE, Ancillary, Chunk, Received
 from .stamps import stamp_messages
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from .stack import NetworkStack
 
 IPPROTO_UDP = 17
-OVERHEAD = 768
 PAYLOAD_MAX4, PAYLOAD_MAX6 = 65507, 65527
 BROADCAST = b"\x7f\xff\xff\xff"
 SEGMENTS_MAX = 128  # datagrams that one send is cut into
@@ -260,9 +259,6 @@ class UdpSocket(InetSocket, RecordSocket):
     def _remove_first(self, chunk: Chunk) -> None:
         self._queued -= chunk.charge
         super()._remove_first(chunk)
-
-    def at_end(self, nonblocking: bool) -> bool:
-        return bool(self.shut & SHUT_RECEIVE) and not nonblocking
 
     def answer(self, received: Received, chunk: Chunk, carried: Ancillary | None) -> Received:
         if self.stamps:

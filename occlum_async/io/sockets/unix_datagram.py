@@ -20,7 +20,7 @@ from ...abi.socket import (
 from ...sched.waitqueue import WaitQueue, wait_any
 from ..file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDNORM
 from .memory import PRESSED
-from .records import RecordSocket
+from .records import OVERHEAD, RecordSocket
 from .socket import SHUT_EVENTS, WRITABLE, Ancillary, Chunk, Received
 from .unix import UnixSocket
 from .unix_stream import UnixConnection
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .stack import NetworkStack
 
 QUEUE_LIMIT = 10  # net.unix.max_dgram_qlen: records that wait at a socket which is not connected back
-OVERHEAD = 768
 
 
 class UnixRecords(UnixSocket, RecordSocket):
@@ -181,9 +180,6 @@ class UnixDatagram(UnixRecords):
             # There is room again; those who poll for it wait at their own sockets.
             for sender in tuple(self.admirers):
                 sender.waiters.wake(WRITABLE)
-
-    def at_end(self, nonblocking: bool) -> bool:
-        return bool(self.shut & SHUT_RECEIVE) and not nonblocking
 
     def shutdown(self, how: int) -> None:
         self.shut |= how
