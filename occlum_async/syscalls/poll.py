@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 from ..abi.errors import Interrupted, SyscallError
@@ -82,8 +83,21 @@ def _look(thread: Thread, wanted: list[tuple[int, int]]) -> list[int]:
     return found
 
 
-def _deadline(timeout: int | None) -> int | None:
-    return None if timeout is None else time.monotonic_ns() + timeout
+@contextmanager
+def _time_limit(target: UserPointer, limit: int | None, unit: int) -> Iterator[int | None]:
+    """The deadline (monotonic ns) of a wait of at most ``limit`` ns; ``target`` is told what was left of these.
+
+    In seconds and ``unit`` ns. Linux tells it whatever the outcome, so that a restart waits for the rest. A target that
+    can't be written is ignored: some programs pass read-only memory.
+    """
+    deadline = None if limit is None else time.monotonic_ns() + limit
+    try:
+        yield deadline
+    finally:
+        if limit and deadline is not None:
+            seconds, nanoseconds = divmod(max(deadline - time.monotonic_ns(), 0), BILLION)
+            with suppress(SyscallError):
+                target.pack(TIMESPEC, min(seconds, FOREVER), nanoseconds // unit)
 
 
 # -- poll --------------------------------------------------------------------
@@ -113,12 +127,9 @@ async def ppoll(
     sigsetsize: Size,
 ) -> int:
     limit = timespec(*timeout.unpack(TIMESPEC)) if timeout else None
-    mask, deadline = signal_mask(sigmask, sigsetsize), _deadline(limit)
-    try:
-        with thread.signals.temporary_mask(mask):
-            return await _poll(thread, fds, nfds, deadline)
-    finally:
-        _put_remaining(timeout, limit, deadline, 1)
+    mask = signal_mask(sigmask, sigsetsize)
+    with _time_limit(timeout, limit, 1) as deadline, thread.signals.temporary_mask(mask):
+        return await _poll(thread, fds, nfds, deadline)
 
 
 async def _poll(thread: Thread, fds: Buffer, nfds: int, deadline: int | None) -> int:
@@ -153,11 +164,8 @@ async def select(
         if seconds < 0 or micros < 0:
             raise SyscallError(errno.EINVAL)
         limit = seconds * BILLION + micros * 1000
-    deadline = _deadline(limit)
-    try:
+    with _time_limit(timeout, limit, 1000) as deadline:
         return await _select(thread, n, (reads, writes, errors), deadline)
-    finally:
-        _put_remaining(timeout, limit, deadline, 1000)
 
 
 @syscall(270, restart=Restart.NOHAND)
@@ -175,24 +183,8 @@ async def pselect6(
         address, size = sigmask.unpack(SIGSET_ARGUMENT)
         mask = signal_mask(sigmask.at(address), size)
     limit = timespec(*timeout.unpack(TIMESPEC)) if timeout else None
-    deadline = _deadline(limit)
-    try:
-        with thread.signals.temporary_mask(mask):
-            return await _select(thread, n, (reads, writes, errors), deadline)
-    finally:
-        _put_remaining(timeout, limit, deadline, 1)
-
-
-def _put_remaining(target: UserPointer, limit: int | None, deadline: int | None, unit: int) -> None:
-    """Tell the time that was left: Linux does, whatever the outcome, so that a restart waits for the rest.
-
-    A target that can't be written is ignored: some programs pass read-only memory.
-    """
-    if not limit or deadline is None:
-        return
-    seconds, nanoseconds = divmod(max(deadline - time.monotonic_ns(), 0), BILLION)
-    with suppress(SyscallError):
-        target.pack(TIMESPEC, min(seconds, FOREVER), nanoseconds // unit)
+    with _time_limit(timeout, limit, 1) as deadline, thread.signals.temporary_mask(mask):
+        return await _select(thread, n, (reads, writes, errors), deadline)
 
 
 async def _select(
