@@ -130,6 +130,21 @@ def test_resize_and_stats(made: tuple[Path, list[str]], tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if "resize" in path.name) == []
 
 
+def test_a_label_in_another_encoding_stays(made: tuple[Path, list[str]]) -> None:
+    image, how = made
+    image.unlink()
+    label = b"caf\xe9 in Latin-1!"
+    assert len(label) == 16  # the longest there is
+    how_made = how or ["--plain"]
+    assert disk("create", "--size", "64m", *how_made, "--label", os.fsdecode(label), image).returncode == 0
+    for size in ("128m", "32m"):  # in its place, and by a copy
+        finished = disk("resize", *how, "--size", size, image)
+        assert (finished.returncode, finished.stderr) == (0, "")
+        if not how:
+            assert image.read_bytes()[1024 + 120 :][:16] == label
+        assert "caf\ufffd in Latin-1!" in disk("stats", *how, image).stdout
+
+
 def test_a_host_without_room_for_a_copy(made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     image, how = made
     assert disk("copy-in", *how, image, __file__, "/file").returncode == 0

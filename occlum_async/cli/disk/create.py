@@ -74,7 +74,8 @@ async def _create(options: Options, blocks: int) -> int:
         device = await make_device(options.file, root_key(options.key_file), blocks, counter, host)
         try:
             with progress("formatting", None) as advance:
-                await mkfs(Counted(device, advance), block_size=int(options.block_size), label=options.label)
+                label = os.fsencode(options.label)
+                await mkfs(Counted(device, advance), block_size=int(options.block_size), label=label)
             await device.close()
         except BaseException as error:
             await device.close()

@@ -104,7 +104,7 @@ async def _copy(options: Options, host: Boundary, new: str, blocks: int) -> None
         try:
             plan = old.superblock
             try:
-                await mkfs(device, block_size=plan.block_size, label=plan.label, uuid=bytes(plan.uuid))
+                await mkfs(device, block_size=plan.block_size, label=plan.volume_name, uuid=bytes(plan.uuid))
             except ValueError as error:
                 raise ConfigError(str(error)) from None
             fs = await Ext2.mount(device, scheduler=host.scheduler)
