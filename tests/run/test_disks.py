@@ -142,7 +142,7 @@ def test_a_label_in_another_encoding_stays(made: tuple[Path, list[str]]) -> None
         assert (finished.returncode, finished.stderr) == (0, "")
         if not how:
             assert image.read_bytes()[1024 + 120 :][:16] == label
-        assert "caf\ufffd in Latin-1!" in disk("stats", *how, image).stdout
+        assert "caf\\xe9 in Latin-1!" in disk("stats", *how, image).stdout
 
 
 def test_a_host_without_room_for_a_copy(made: tuple[Path, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +185,18 @@ def test_a_damaged_disk_is_told(tmp_path: Path) -> None:
     finished = disk("check", "--key-file", key, image)
     assert finished.returncode in (1, 125)
     assert len(finished.stdout + finished.stderr) > 0 and "Traceback" not in finished.stderr
+
+
+def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
+    image = tmp_path / "plain.img"
+    source = tmp_path / os.fsdecode(b"caf\xe9\n\x1b[2J")
+    source.write_bytes(bytes(5000))
+    assert disk("create", "--size", "16m", "--plain", image).returncode == 0
+    assert disk("copy-in", image, source, "/").returncode == 0
+    subprocess.run(("debugfs", "-w", "-R", "sif <12> block[0] 0xfffffff0", image), check=True, capture_output=True)
+    finished = disk("check", image)
+    assert finished.returncode == 1
+    assert "/caf\\xe9\\n\\x1b[2J: Input/output error" in finished.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from ...fs.ext2 import Ext2
 from ...fs.inode import Inode
 from ...fs.mlsdisk import MlsDisk
 from .copying import disk_bytes
-from .opened import boundary, counter_option, key_option, mounted, run
+from .opened import boundary, counter_option, key_option, mounted, run, shown
 from .progress import progress
 
 EXIT_DAMAGED = 1
@@ -79,7 +79,7 @@ class _Reader:
             self._note(path, error)
 
     def _note(self, path: bytes, error: SyscallError) -> None:
-        self.faults.append(f"{os.fsdecode(path) or '/'}: {os.strerror(error.errno)}")
+        self.faults.append(f"{shown(path) or '/'}: {os.strerror(error.errno)}")
 
     async def _read_directory(self, inode: Inode, path: bytes) -> None:
         async for entry in inode.all_entries():

@@ -15,6 +15,7 @@ from ...fs.inode import Inode
 from ...fs.mount import anonymous_device
 from ...fs.transfer import TreeCopy
 from ...io.boundary import Boundary
+from .opened import shown
 from .progress import progress
 
 EXIT_INCOMPLETE = 1
@@ -56,8 +57,8 @@ async def copy(jobs: Sequence[tuple[Inode, Inode, bytes, str]], total: int, titl
         nonlocal failures
         failures += 1
         if error.errno == errno.ENOSPC:
-            raise DiskError(f"{os.fsdecode(path)}: the disk is full", "make a larger one, or copy less")
-        print(f"occlum-async: {os.fsdecode(path)}: {os.strerror(error.errno)}", file=sys.stderr)
+            raise DiskError(f"{shown(path)}: the disk is full", "make a larger one, or copy less")
+        print(f"occlum-async: {shown(path)}: {os.strerror(error.errno)}", file=sys.stderr)
 
     with progress(title, total) as advance:
         tree = TreeCopy(advance, failed)

@@ -1,4 +1,4 @@
-"""What all commands do with a disk: open it with its key, mount it, walk to a path."""
+"""What all commands do with a disk: open it with its key, mount it, walk to a path, show its names."""
 
 from __future__ import annotations
 
@@ -91,3 +91,9 @@ async def walk(root: Inode, path: str) -> Inode:
         except SyscallError as error:
             raise DiskError(f"{path}: {os.strerror(error.errno)}") from None
     return here
+
+
+def shown(name: bytes) -> str:
+    """A name or path on the disk as text of one line: bytes that are none, and what a terminal obeys, are escaped."""
+    text = name.decode(errors="backslashreplace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...fs.mlsdisk import MlsDisk
 from ..parsing import option
-from .opened import boundary, counter_option, key_option, mounted, run
+from .opened import boundary, counter_option, key_option, mounted, run, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ async def _stats(options: Options) -> int:
         numbers = await fs.statfs()
         status = os.stat(options.file)
         figures: dict[str, Any] = {
-            "label": fs.superblock.label,
+            "label": shown(fs.superblock.volume_name.rstrip(b"\0")),
             "block size": numbers.bsize,
             "size": numbers.blocks * numbers.bsize,
             "free": numbers.bfree * numbers.bsize,
