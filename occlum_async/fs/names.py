@@ -7,6 +7,7 @@ tell the cache and the watchers.
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable
 
 from ..abi.errors import SyscallError
 from ..abi.stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK
@@ -55,6 +56,27 @@ def _owner(directory: Inode, mode: int, credentials: Credentials) -> tuple[int, 
     return mode, credentials if gid == credentials.fsgid else credentials.with_(fsgid=gid)
 
 
+async def _make(
+    caller: Caller,
+    path: bytes,
+    start: Location | None,
+    mode: int,
+    make: Callable[[Inode, bytes, int, Credentials], Awaitable[Inode]],
+) -> Location:
+    """Make something new: ``make(directory, name, mode, owner)`` gives its inode. The umask applies to ``mode``."""
+    found = await _parent(caller, path, start)
+    parent = found.parent
+    directory = parent.inode
+    is_dir = mode & S_IFMT == S_IFDIR
+    async with namespace_lock(directory).hold(caller.scheduler):
+        await _missing(caller, found, is_dir)
+        mode, owner = _owner(directory, mode & ~caller.fs.umask, caller.credentials)
+        inode = await make(directory, found.name, mode, owner)
+        dentry = parent.dentry.made(found.name, inode)
+    inotify.notify(directory, inotify.IN_CREATE | (inotify.IN_ISDIR if is_dir else 0), found.name)
+    return Location(dentry, parent.mount)
+
+
 async def make_node(caller: Caller, path: bytes, mode: int, rdev: int = 0, start: Location | None = None) -> Location:
     """mknod(2): a regular file, FIFO, socket or device node, by ``mode``'s format; the umask applies."""
     kind = mode & S_IFMT or S_IFREG
@@ -65,30 +87,20 @@ async def make_node(caller: Caller, path: bytes, mode: int, rdev: int = 0, start
     # Everybody may make a whiteout, the character device 0:0.
     if kind in (S_IFCHR, S_IFBLK) and not (kind == S_IFCHR and rdev == 0) and not caller.credentials.capable(CAP_MKNOD):
         raise SyscallError(errno.EPERM)
-    found = await _parent(caller, path, start)
-    parent = found.parent
-    directory = parent.inode
-    async with namespace_lock(directory).hold(caller.scheduler):
-        await _missing(caller, found)
-        mode, owner = _owner(directory, kind | mode & 0o7777 & ~caller.fs.umask, caller.credentials)
-        inode = await directory.create(found.name, mode, owner, rdev)
-        dentry = parent.dentry.made(found.name, inode)
-    inotify.notify(directory, inotify.IN_CREATE, found.name)
-    return Location(dentry, parent.mount)
+
+    def make(directory: Inode, name: bytes, mode: int, owner: Credentials) -> Awaitable[Inode]:
+        return directory.create(name, mode, owner, rdev)
+
+    return await _make(caller, path, start, kind | mode & 0o7777, make)
 
 
 async def make_directory(caller: Caller, path: bytes, mode: int, start: Location | None = None) -> Location:
     """mkdir(2)."""
-    found = await _parent(caller, path, start)
-    parent = found.parent
-    directory = parent.inode
-    async with namespace_lock(directory).hold(caller.scheduler):
-        await _missing(caller, found, directory=True)
-        mode, owner = _owner(directory, S_IFDIR | mode & 0o1777 & ~caller.fs.umask, caller.credentials)
-        inode = await directory.mkdir(found.name, mode, owner)
-        dentry = parent.dentry.made(found.name, inode)
-    inotify.notify(directory, inotify.IN_CREATE | inotify.IN_ISDIR, found.name)
-    return Location(dentry, parent.mount)
+
+    def make(directory: Inode, name: bytes, mode: int, owner: Credentials) -> Awaitable[Inode]:
+        return directory.mkdir(name, mode, owner)
+
+    return await _make(caller, path, start, S_IFDIR | mode & 0o1777, make)
 
 
 async def make_symlink(caller: Caller, target: bytes, path: bytes, start: Location | None = None) -> Location:
@@ -97,16 +109,11 @@ async def make_symlink(caller: Caller, target: bytes, path: bytes, start: Locati
         raise SyscallError(errno.ENOENT)
     if len(target) >= PATH_MAX:
         raise SyscallError(errno.ENAMETOOLONG)
-    found = await _parent(caller, path, start)
-    parent = found.parent
-    directory = parent.inode
-    async with namespace_lock(directory).hold(caller.scheduler):
-        await _missing(caller, found)
-        _, owner = _owner(directory, 0, caller.credentials)
-        inode = await directory.symlink(found.name, target, owner)
-        dentry = parent.dentry.made(found.name, inode)
-    inotify.notify(directory, inotify.IN_CREATE, found.name)
-    return Location(dentry, parent.mount)
+
+    def make(directory: Inode, name: bytes, _mode: int, owner: Credentials) -> Awaitable[Inode]:
+        return directory.symlink(name, target, owner)
+
+    return await _make(caller, path, start, 0, make)
 
 
 async def make_link(caller: Caller, source: Location, path: bytes, start: Location | None = None) -> None:
