@@ -33,6 +33,12 @@ def _fs_root(mount: Mount) -> Dentry:
     return dentry
 
 
+def _check_kind(mount: Mount, place: Location) -> None:
+    """ENOTDIR unless a directory is mounted at a directory, or a file at a file."""
+    if place.inode.is_dir != (mount.root.inode is not None and mount.root.inode.is_dir):
+        raise SyscallError(errno.ENOTDIR)
+
+
 class BootCaller:
     """Who asks the VFS before there is a process: all rights, at the root of the mounts."""
 
@@ -130,8 +136,7 @@ class MountNamespace:
     def _graft(self, mount: Mount, place: Location) -> None:
         self._room()
         place = place.topmost()
-        if place.inode.is_dir != (mount.root.inode is not None and mount.root.inode.is_dir):
-            raise SyscallError(errno.ENOTDIR)
+        _check_kind(mount, place)
         if place.dentry.deleted:
             raise SyscallError(errno.ENOENT)
         mount.attach(place.mount, place.dentry)
@@ -153,8 +158,7 @@ class MountNamespace:
             above = above.parent
         if mount.parent is None:
             raise SyscallError(errno.EINVAL)
-        if place.inode.is_dir != (mount.root.inode is not None and mount.root.inode.is_dir):
-            raise SyscallError(errno.ENOTDIR)
+        _check_kind(mount, place)
         mount.detach()
         mount.attach(place.mount, place.dentry)
 
