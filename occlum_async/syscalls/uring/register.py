@@ -45,6 +45,18 @@ def _nothing(argument: int, count: int) -> None:
         raise SyscallError(errno.EINVAL)
 
 
+def _each(count: int, act: Callable[[int], None]) -> int:
+    """``act(position)`` for one position after the other; how many went well, or the error of the first."""
+    for position in range(count):
+        try:
+            act(position)
+        except SyscallError:
+            if position:
+                return position
+            raise
+    return count
+
+
 # -- buffers -------------------------------------------------------------------
 
 
@@ -132,22 +144,20 @@ def _update2(user: RemoteUser, argument: int, size: int) -> tuple[int, int, int,
 @_handler(Register.BUFFERS_UPDATE)
 def _buffers_update(thread: Thread, user: RemoteUser, ring: Uring, argument: int, size: int) -> int:
     offset, data, tags, count = _update2(user, argument, size)
-    if ring.buffers is None:
+    buffers = ring.buffers
+    if buffers is None:
         raise SyscallError(errno.ENXIO)
-    if offset + count > len(ring.buffers):
+    if offset + count > len(buffers):
         raise SyscallError(errno.EINVAL)
     numbers = _tags(user, tags, count)
-    for position in range(count):
-        try:
-            fresh = _buffer(user, user.host.read(data + position * IOVEC.size, IOVEC.size), numbers[position])
-        except SyscallError:
-            if position:
-                return position
-            raise
-        before, ring.buffers[offset + position] = ring.buffers[offset + position], fresh
+
+    def exchange(position: int) -> None:
+        fresh = _buffer(user, user.host.read(data + position * IOVEC.size, IOVEC.size), numbers[position])
+        before, buffers[offset + position] = buffers[offset + position], fresh
         if before.tag:
             ring.post(before.tag, 0)
-    return count
+
+    return _each(count, exchange)
 
 
 # -- files ---------------------------------------------------------------------
@@ -227,38 +237,32 @@ def update_files(
     if offset + count > len(table.slots):
         raise SyscallError(errno.EINVAL)
     marks = _tags(user, tags, count)
-    for position in range(count):
-        try:
-            (fd,) = INT.unpack(user.host.read(data + position * INT.size, INT.size))
-            if fd == abi.REGISTER_FILES_SKIP:
-                continue
-            file = None if fd == -1 else _registrable(thread, fd)
-            if file is None and marks[position]:
-                raise SyscallError(errno.EINVAL)
-        except SyscallError:
-            if position:
-                return position
-            raise
+
+    def exchange(position: int) -> None:
+        (fd,) = INT.unpack(user.host.read(data + position * INT.size, INT.size))
+        if fd == abi.REGISTER_FILES_SKIP:
+            return
+        file = None if fd == -1 else _registrable(thread, fd)
+        if file is None and marks[position]:
+            raise SyscallError(errno.EINVAL)
         table.empty(offset + position)
         if file is not None:
             table.install(file, offset + position)
             table.tags[offset + position] = marks[position]
-    return count
+
+    return _each(count, exchange)
 
 
 def _allocate(thread: Thread, user: RemoteUser, ring: Uring, data: int, count: int) -> int:
     """Register files wherever there is room, and write the slots over the descriptors."""
-    for position in range(count):
+
+    def install(position: int) -> None:
         place = data + position * INT.size
-        try:
-            (fd,) = INT.unpack(user.host.read(place, INT.size))
-            slot = ring.files.install(_registrable(thread, fd), abi.FILE_INDEX_ALLOC)
-            user.host.write(place, INT.pack(slot))
-        except SyscallError:
-            if position:
-                return position
-            raise
-    return count
+        (fd,) = INT.unpack(user.host.read(place, INT.size))
+        slot = ring.files.install(_registrable(thread, fd), abi.FILE_INDEX_ALLOC)
+        user.host.write(place, INT.pack(slot))
+
+    return _each(count, install)
 
 
 @_handler(Register.FILE_ALLOC_RANGE)
@@ -438,20 +442,17 @@ def _rings(thread: Thread, user: RemoteUser, argument: int, count: int, act: Cal
     """Go through ``struct io_uring_rsrc_update[count]``: ``act(offset, data)`` gives the offset to write back."""
     if not 0 < count <= REGISTERED_RINGS:
         raise SyscallError(errno.EINVAL)
-    for position in range(count):
+
+    def one(position: int) -> None:
         place = argument + position * abi.RESOURCE_UPDATE.size
-        try:
-            offset, reserved, data = abi.RESOURCE_UPDATE.unpack(user.host.read(place, abi.RESOURCE_UPDATE.size))
-            if reserved:
-                raise SyscallError(errno.EINVAL)
-            index = act(offset, data)
-            if index is not None:
-                user.host.write(place, struct.pack("<I", index))
-        except SyscallError:
-            if position:
-                return position
-            raise
-    return count
+        offset, reserved, data = abi.RESOURCE_UPDATE.unpack(user.host.read(place, abi.RESOURCE_UPDATE.size))
+        if reserved:
+            raise SyscallError(errno.EINVAL)
+        index = act(offset, data)
+        if index is not None:
+            user.host.write(place, struct.pack("<I", index))
+
+    return _each(count, one)
 
 
 @_handler(Register.RING_FDS)
