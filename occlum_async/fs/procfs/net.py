@@ -15,7 +15,14 @@ INET6_HEAD = (
     "  sl  local_address                         remote_address                        "
     "st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 )
-UDP_TAIL = " ref pointer drops"
+TCP_TAIL, UDP_TAIL = "1 0000000000000000 100 0 0 10 0", "2 0000000000000000 0"
+# By family and type: the head, the width of a line, that of a slot's number, and how each line ends.
+INET_TABLES: dict[tuple[int, int], tuple[str, int, int, str]] = {
+    (socket.AF_INET, socket.SOCK_STREAM): (INET_HEAD, 149, 4, TCP_TAIL),
+    (socket.AF_INET6, socket.SOCK_STREAM): (INET6_HEAD, 0, 4, TCP_TAIL),
+    (socket.AF_INET, socket.SOCK_DGRAM): (f" {INET_HEAD} ref pointer drops", 127, 5, UDP_TAIL),
+    (socket.AF_INET6, socket.SOCK_DGRAM): (f"{INET6_HEAD} ref pointer drops", 0, 5, UDP_TAIL),
+}
 UNIX_HEAD = "Num       RefCount Protocol Flags    Type St Inode Path\n"
 DEV_HEAD = (
     "Inter-|   Receive                                                |  Transmit\n"
@@ -92,14 +99,13 @@ def _address(name: tuple[bytes, int]) -> str:
 
 def inet(kernel: KernelView, family: int, kind: int) -> bytes:
     """/proc/net/tcp and its like. Those of IPv4 have lines of one width."""
-    stream = kind == socket.SOCK_STREAM
-    head, width = (INET_HEAD, 149 if stream else 127) if family == socket.AF_INET else (INET6_HEAD, 0)
-    lines = [(head if stream else (" " if width else "") + head + UDP_TAIL).ljust(width)]
+    head, width, slot_width, tail = INET_TABLES[family, kind]
+    lines = [head.ljust(width)]
     for slot, row in enumerate(_table(kernel, family, kind)):
         text = (
-            f"{slot:{4 if stream else 5}d}: {_address(row['local'])} {_address(row['remote'])} {row['state']:02X} "
+            f"{slot:{slot_width}d}: {_address(row['local'])} {_address(row['remote'])} {row['state']:02X} "
             f"{row['send_queue']:08X}:{row['receive_queue']:08X} 00:00000000 00000000 {row['uid']:5d} "
-            f"       0 {row['inode']} {'1' if stream else '2'} 0000000000000000 {'100 0 0 10 0' if stream else '0'}"
+            f"       0 {row['inode']} {tail}"
         )
         lines.append(text.ljust(width))
     return "".join(line + "\n" for line in lines).encode()
