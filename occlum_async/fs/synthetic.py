@@ -83,13 +83,8 @@ class TextFile(SyntheticInode):
             raise SyscallError(errno.EPERM)
 
 
-class SnapshotFile(File):
-    """An open ``TextFile``. Reading from the start makes the text anew, reading on continues the same text."""
-
-    def __init__(self, scheduler: Scheduler, flags: int, inode: TextFile) -> None:
-        super().__init__(scheduler, flags)
-        self.inode = inode
-        self.content: bytes | None = None
+class PositionedFile(File):
+    """A file that is read and written at a position, which moves on with that."""
 
     @property
     def seekable(self) -> bool:
@@ -100,17 +95,26 @@ class SnapshotFile(File):
         self.position += len(data)
         return data
 
+    async def write(self, data: bytes | memoryview) -> int:
+        count = await self.pwrite(data, self.position)
+        self.position += count
+        return count
+
+
+class SnapshotFile(PositionedFile):
+    """An open ``TextFile``. Reading from the start makes the text anew, reading on continues the same text."""
+
+    def __init__(self, scheduler: Scheduler, flags: int, inode: TextFile) -> None:
+        super().__init__(scheduler, flags)
+        self.inode = inode
+        self.content: bytes | None = None
+
     async def pread(self, size: int, offset: int) -> bytes:
         if offset < 0:
             raise SyscallError(errno.EINVAL)
         if self.content is None or offset == 0:
             self.content = self.inode.text()
         return self.content[offset : offset + size]
-
-    async def write(self, data: bytes | memoryview) -> int:
-        count = await self.pwrite(data, self.position)
-        self.position += count
-        return count
 
     async def pwrite(self, data: bytes | memoryview, offset: int) -> int:
         if self.inode.store is None:

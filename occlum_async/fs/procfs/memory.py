@@ -6,34 +6,20 @@ import errno
 import os
 
 from ...abi.errors import SyscallError
-from ...io.file import File
 from ...sched.strand import Scheduler
+from ..synthetic import PositionedFile
 from .views import ProcessView
 
 MAX_TRANSFER = 1 << 20  # bytes of one read or write; more is a short one
 PAGE = 4096
 
 
-class MemoryFile(File):
+class MemoryFile(PositionedFile):
     """An open /proc/PID/mem. What is not mapped is EIO; it ends with the process."""
 
     def __init__(self, scheduler: Scheduler, flags: int, process: ProcessView) -> None:
         super().__init__(scheduler, flags)
         self.process = process
-
-    @property
-    def seekable(self) -> bool:
-        return True
-
-    async def read(self, size: int) -> bytes:
-        data = await self.pread(size, self.position)
-        self.position += len(data)
-        return data
-
-    async def write(self, data: bytes | memoryview) -> int:
-        count = await self.pwrite(data, self.position)
-        self.position += count
-        return count
 
     async def pread(self, size: int, offset: int) -> bytes:
         memory = self.process.memory
