@@ -1,4 +1,4 @@
-"""A process model that is just enough for terminals."""
+"""A process model that is just enough for terminals, and what programs do with these."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from occlum_async.abi.user import PythonPointer
 from occlum_async.fs.credentials import Credentials
+from occlum_async.io.file import File
 from occlum_async.io.tty.file import TerminalFile
 from occlum_async.io.tty.pty import PtyMaster
 from occlum_async.io.tty.registry import Terminals
@@ -105,6 +107,27 @@ class Pair:
     master: PtyMaster
     slave: TerminalFile
     leader: FakeThread
+
+
+async def ask(file: File, command: int, size: int = 4) -> bytes:
+    """A request that answers with ``size`` bytes."""
+    pointer = PythonPointer(bytearray(size))
+    await file.ioctl(None, command, pointer)
+    return bytes(pointer.data)
+
+
+async def tell(file: File, thread: object, command: int, data: bytes | int) -> int:
+    pointer = PythonPointer(address=data) if isinstance(data, int) else PythonPointer(bytearray(data))
+    return await file.ioctl(thread, command, pointer)
+
+
+async def blocked(awaitable: object) -> asyncio.Task[object]:
+    """A task that has gone as far as it can without help."""
+    task = asyncio.ensure_future(awaitable)  # type: ignore[arg-type]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not task.done()
+    return task
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from occlum_async.abi.errors import SyscallError
 from occlum_async.io.tty.registry import Terminals
 
 from ..conftest import settle
-from .conftest import FakeJobs
-from .test_pty import blocked, tell
+from .conftest import FakeJobs, blocked, tell
 
 
 class Driver:

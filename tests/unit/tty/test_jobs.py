@@ -13,8 +13,7 @@ from occlum_async.abi.signals import SIGCONT, SIGHUP, SIGTTIN, SIGTTOU
 from occlum_async.io.file import POLLHUP
 from occlum_async.io.tty.registry import Terminals
 
-from .conftest import FakeJobs, FakeProcess, FakeThread, Pair
-from .test_pty import ask, tell
+from .conftest import FakeJobs, FakeProcess, FakeThread, Pair, ask, tell
 
 
 def background(pair: Pair, pgid: int = 11) -> FakeThread:

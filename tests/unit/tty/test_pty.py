@@ -11,39 +11,17 @@ from msgspec.structs import replace
 
 from occlum_async.abi import termios as tc
 from occlum_async.abi.errors import Interrupted, SyscallError
-from occlum_async.abi.user import PythonPointer
-from occlum_async.io.file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, File
+from occlum_async.io.file import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI
 from occlum_async.io.tty.registry import Terminals
 from occlum_async.io.tty.terminal import OUTPUT_LIMIT
 
-from .conftest import FakeJobs, Pair
+from .conftest import FakeJobs, Pair, ask, blocked, tell
 
 
 def raw(minimum: int = 1, tenths: int = 0) -> tc.Termios:
     cc = bytearray(tc.DEFAULT_CC)
     cc[tc.VMIN], cc[tc.VTIME] = minimum, tenths
     return tc.Termios(iflag=0, oflag=0, lflag=0, cc=bytes(cc))
-
-
-async def ask(file: File, command: int, size: int = 4) -> bytes:
-    """A request that answers with ``size`` bytes."""
-    pointer = PythonPointer(bytearray(size))
-    await file.ioctl(None, command, pointer)
-    return bytes(pointer.data)
-
-
-async def tell(file: File, thread: object, command: int, data: bytes | int) -> int:
-    pointer = PythonPointer(address=data) if isinstance(data, int) else PythonPointer(bytearray(data))
-    return await file.ioctl(thread, command, pointer)
-
-
-async def blocked(awaitable: object) -> asyncio.Task[object]:
-    """A task that has gone as far as it can without help."""
-    task = asyncio.ensure_future(awaitable)  # type: ignore[arg-type]
-    for _ in range(3):
-        await asyncio.sleep(0)
-    assert not task.done()
-    return task
 
 
 async def test_a_line_arrives_whole_and_in_parts(pair: Pair) -> None:
