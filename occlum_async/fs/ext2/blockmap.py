@@ -2,7 +2,7 @@
 
 Invariants: every pointer that is followed lies on the device and outside of the file system's own tables;
 ``inode.sectors`` counts each block that a file refers to; who calls ``clear`` sees to it that nobody uses a place
-that was found before.
+that was found before; ``inode.leaves`` names no indirect block that was freed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .filesystem import Ext2
     from .inode import Ext2Inode
 
+LEAVES = 4096  # of one file, whose places are remembered
 Words: TypeAlias = "memoryview | array[int]"  # the pointers of an inode or of an indirect block
 
 
@@ -56,16 +57,28 @@ class BlockMap:
 
     async def find(self, inode: Ext2Inode, number: int, limit: int) -> tuple[int, int]:
         """The run that block ``number`` begins: its place (0 for a hole), and its length, at most ``limit``. EIO."""
-        path = self.path(number)
-        words: Words = inode.pointers
-        for depth, index in enumerate(path[:-1]):
-            pointer = words[index]
-            if not pointer:
-                span = self.fanout ** (len(path) - 1 - depth)
-                return 0, min(limit, span - (number - self._start(len(path))) % span)
-            words = (await self.indirect(inode, pointer)).words
-        index = path[-1]
-        end = DIRECT if len(path) == 1 else self.fanout
+        leaf, index = divmod(number - DIRECT, self.fanout)
+        leaves = inode.leaves
+        pointer = leaves.get(leaf, 0)
+        buffer = self.fs.buffers.cached(pointer) if pointer else None
+        if buffer is not None:
+            words: Words = buffer.words
+            end = self.fanout
+        else:
+            path = self.path(number)
+            words = inode.pointers
+            for depth, index in enumerate(path[:-1]):
+                pointer = words[index]
+                if not pointer:
+                    span = self.fanout ** (len(path) - 1 - depth)
+                    return 0, min(limit, span - (number - self._start(len(path))) % span)
+                words = (await self.indirect(inode, pointer)).words
+            index, end = path[-1], DIRECT
+            if len(path) > 1:
+                end = self.fanout
+                if len(leaves) >= LEAVES:
+                    leaves.clear()
+                leaves[leaf] = pointer
         place, length = run_in(words, index, min(end, index + limit))
         if place:
             self.check(inode, place, length)
@@ -171,7 +184,12 @@ class BlockMap:
 
         What can't be read is reported and lost; nothing is raised for it.
         """
-        end = self._ends[3] if last is None else last + 1
+        try:
+            await self._clear(inode, first, self._ends[3] if last is None else last + 1)
+        finally:
+            inode.leaves = {}  # a new one: who is on his way to a block remembers it in the old one
+
+    async def _clear(self, inode: Ext2Inode, first: int, end: int) -> None:
         if first < DIRECT:
             await self._clear_words(inode, inode.pointers, first, min(end, DIRECT))
         for levels in (1, 2, 3):

@@ -38,6 +38,8 @@ class Ext2Inode(Inode):
         self.file_acl = 0
         self.extra = 0
         self.pointers: array[int] = array("I", bytes(4 * layout.POINTERS))
+        # Where the indirect block of the n-th fanout of blocks behind the direct ones is, as far as is known.
+        self.leaves: dict[int, int] = {}
         self.lock = Mutex()
         self.goal = fs.first_block_near(ino)
         self.promises = Promises(fs.blocks)

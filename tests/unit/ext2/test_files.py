@@ -261,6 +261,35 @@ async def test_contiguous(disks: Callable[..., Any]) -> None:
         assert runs <= 10, runs
 
 
+async def test_places_are_remembered_until_they_are_freed(disks: Callable[..., Any]) -> None:
+    """An indirect block is not gone to twice, nor to one that was freed while somebody was on his way."""
+    mounted = await disks(8)
+    blocks, buffers = mounted.fs.map, mounted.fs.buffers
+    file = await mounted.root.create(b"f", REGULAR, ROOT)
+    await file.write(b"x" * 200_000, 0)
+    await file.sync(False)
+    place, _ = await blocks.find(file, 20, 1)
+    asked: list[int] = []
+    get = buffers.get
+
+    async def slowly(block: int) -> Any:
+        buffers.get = get
+        asked.append(block)
+        found = await get(block)
+        await file.setattr(size=0)
+        return found
+
+    buffers.get = slowly
+    assert await blocks.find(file, 20, 1) == (place, 1) and not asked
+    file.leaves.clear()
+    assert await blocks.find(file, 20, 1) == (0, 1) and len(asked) == 1
+    assert not file.leaves
+    other = await mounted.root.create(b"g", REGULAR, ROOT)
+    await other.write(b"y" * 200_000, 0)
+    await other.sync(False)
+    assert (await blocks.find(file, 20, 1))[0] == 0
+
+
 async def test_unlinked_while_open(tmp_path: Path, disks: Callable[..., Any]) -> None:
     mounted = await disks(8)
     free = (await mounted.fs.statfs()).bfree
