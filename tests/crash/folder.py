@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from occlum_async.io.boundary.ocall import OcallBoundary
+from occlum_async.sched.strand import Scheduler
 from tests.crash.simulated import SECTOR
 
 
@@ -28,18 +29,20 @@ class Change:
 
 
 class RecordingBoundary(OcallBoundary):
-    """Plain calls on the files of one folder; ``log`` has the changes, and the number of a file at its fsync."""
+    """Plain calls on the files of one folder; ``log`` has the changes, and the number of a file at its fsync.
 
-    log: list[Change | int]
+    ``before`` is who has recorded the same folder until now: its log goes on.
+    """
+
     # Called before each change; may raise the error of a host.
     fault: Callable[[], None] = staticmethod(lambda: None)
 
-    def watch(self) -> None:
-        """Begin with an empty log."""
-        self.log = []
-        self._open: dict[int, int] = {}
-        self._names: dict[str, int] = {}
-        self._files = 0
+    def __init__(self, scheduler: Scheduler, before: RecordingBoundary | None = None) -> None:
+        super().__init__(scheduler)
+        self.log: list[Change | int] = [] if before is None else before.log
+        self._open: dict[int, int] = {}  # the number of the file of each descriptor
+        self._names: dict[str, int] = {} if before is None else before._names
+        self._files = 0 if before is None else before._files
 
     def call(self, operation: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         changes = (os.pwrite, os.ftruncate, os.unlink, os.fsync, os.fdatasync)

@@ -141,7 +141,6 @@ async def crash_everywhere(tmp_path: Path, seed: int, steps: int, tries: int, ev
     """Crash after each change of a workload, in ``tries`` ways; how many folders were looked at."""
     (tmp_path / "host").mkdir()
     boundary = RecordingBoundary(Scheduler(asyncio.get_running_loop()))
-    boundary.watch()
     async with mounted(tmp_path / "host", boundary) as fs:
         made = len(boundary.log)
         work = Workload(boundary, fs, seed)
@@ -176,7 +175,6 @@ async def test_thousands_of_crashes(tmp_path: Path, seed: int) -> None:
 async def test_a_crash_while_a_change_is_undone(tmp_path: Path) -> None:
     (tmp_path / "host").mkdir()
     boundary = RecordingBoundary(Scheduler(asyncio.get_running_loop()))
-    boundary.watch()
     before = random.Random(1).randbytes(LONG * PAGE)
     async with mounted(tmp_path / "host", boundary) as fs:
         file = await fs.root.create(b"file", S_IFREG | 0o644, ROOT)
@@ -185,9 +183,8 @@ async def test_a_crash_while_a_change_is_undone(tmp_path: Path) -> None:
         await file.sync(False)
         await file.write(bytes(3 * LONG * PAGE // 2), LONG * PAGE // 2)
         await file.cached().sync()
-    again = RecordingBoundary(Scheduler(asyncio.get_running_loop()))
-    again.log, first = boundary.log, len(boundary.log)
-    again._open, again._names, again._files = {}, boundary._names, boundary._files
+    first = len(boundary.log)
+    again = RecordingBoundary(Scheduler(asyncio.get_running_loop()), boundary)
     async with mounted(tmp_path / "host", again) as fs:
         assert await content_of(fs, b"file") == before
     history = FolderHistory(list(again.log))
@@ -207,7 +204,6 @@ async def test_the_host_fails_once_anywhere(tmp_path: Path, code: int) -> None:
         folder = tmp_path / str(failing)
         folder.mkdir()
         boundary = RecordingBoundary(Scheduler(asyncio.get_running_loop()))
-        boundary.watch()
         async with mounted(folder, boundary) as fs:
             left = failing
 
