@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import PIPE
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ import pytest
 from occlum_async.libos import LibOS
 
 PATIENCE = 20.0
-# Each prints a line when it is about to wait, and another one when it has waited as long as it should.
+# Waits of 0.7 seconds.
 WAITS = {
     "a relative sleep": "import ctypes; assert ctypes.CDLL(None).usleep(700_000) == 0",
     "an absolute sleep": "import time; time.sleep(0.7)",
     "a futex": "import threading; assert not threading.Event().wait(0.7)",
 }
+# Prints a line when it is about to wait, and another one when it has waited: whether as long as it should.
 PROGRAM = """
 import time
 start = time.monotonic()
@@ -28,14 +30,12 @@ print(0.7 <= time.monotonic() - start < 10)
 """
 
 
-def asleep(pid: int) -> bool:
-    """Whether all threads of a process of the host's sleep."""
-    states = [(task / "stat").read_text().rpartition(") ")[2][0] for task in Path(f"/proc/{pid}/task").iterdir()]
-    return set(states) == {"S"}
+def states(pid: int) -> set[str]:
+    """The states of the threads of a process of the host's."""
+    return {(task / "stat").read_text().rpartition(") ")[2][0] for task in Path(f"/proc/{pid}/task").iterdir()}
 
 
-async def until(condition: object) -> None:
-    assert callable(condition)
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.002)
@@ -51,9 +51,9 @@ async def test_a_wait_goes_on(name: str, grants: bool) -> None:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"begun\n"
         pid = process._process.memory.host_pid
-        await until(lambda: asleep(pid))
+        await until(lambda: states(pid) == {"S"})
         os.kill(pid, signal.SIGSTOP)
-        await until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "T")
+        await until(lambda: states(pid) == {"T"})
         os.kill(pid, signal.SIGCONT)
         output, errors = await asyncio.wait_for(process.communicate(), PATIENCE)
         assert (output, errors, process.returncode) == (b"True\n", b"", 0)
