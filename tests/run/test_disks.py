@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -187,6 +188,7 @@ def test_a_damaged_disk_is_told(tmp_path: Path) -> None:
     assert len(finished.stdout + finished.stderr) > 0 and "Traceback" not in finished.stderr
 
 
+@pytest.mark.skipif(shutil.which("debugfs") is None, reason="e2fsprogs is not installed")
 def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
     image = tmp_path / "plain.img"
     source = tmp_path / os.fsdecode(b"caf\xe9\n\x1b[2J")
