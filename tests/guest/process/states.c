@@ -1,17 +1,7 @@
 // A process that sleeps, or waits for a futex, is told of as sleeping, whoever keeps it; one that computes is running.
-#include "../claim.h"
+#include "../state.h"
 
 #include <linux/futex.h>
-
-static char state_of(pid_t pid) {
-    char path[64], text[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = MUST(open(path, O_RDONLY));
-    long count = MUST(read(fd, text, sizeof text - 1));
-    close(fd);
-    text[count] = 0;
-    return *(strrchr(text, ')') + 2);
-}
 
 static void claim(const char *name, void (*act)(void), char expected) {
     pid_t child = MUST(fork());
@@ -19,7 +9,7 @@ static void claim(const char *name, void (*act)(void), char expected) {
         act();
         _exit(0);
     }
-    while (state_of(child) != expected) usleep(1000); // or the program's time is over
+    while (state_in("/proc/%d/stat", child) != expected) usleep(1000); // or the program's time is over
     printf("%s: %c\n", name, expected);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);

@@ -1,6 +1,6 @@
 // What an io_uring asks of sockets by URING_CMD (io_uring_prep_cmd_sock of liburing): bytes that wait, and options.
+#include "../sockets/loopback.h"
 #include "ring.h"
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 
 // Of Linux 6.7; that the host has all of them is told by an operation that came soon after.
@@ -16,14 +16,11 @@ static struct io_uring_sqe *command(int fd, uint32_t what, uint32_t level, uint3
 }
 
 static void connect_pair(int *client, int *server) {
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof name;
     int listener = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(bind(listener, (void *)&name, size));
+    struct sockaddr_in name = bind_anywhere(listener);
     MUST(listen(listener, 1));
-    MUST(getsockname(listener, (void *)&name, &size));
     *client = MUST(socket(AF_INET, SOCK_STREAM, 0));
-    MUST(connect(*client, (void *)&name, size));
+    MUST(connect(*client, (void *)&name, sizeof name));
     *server = MUST(accept(listener, NULL, NULL));
     command(listener, INQ, 0, 0, NULL, 0);
     run(&r, "bytes that wait at a listener");
