@@ -36,17 +36,21 @@ for key, each in NAMED.items():
         KNOWN.setdefault(str(each.getsockname()[1]), f"<{key}'s port>")
 
 
+def known(text):
+    """A text whose inodes and ports are called by what they belong to."""
+    return re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), text)
+
+
 def named(line):
     """A line without the numbers that nobody chose; "" for a line about somebody else's sockets."""
     line = line.replace(name[1:], "<name>").replace(f"pid={os.getpid()},", "pid=<pid>,")
     line = line.replace(f"{os.getpid()}/python3", "<pid>/python3")
-    line = re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), re.sub(r"fd=\d+", "fd", line))
+    line = known(re.sub(r"fd=\d+", "fd", line))
     return " ".join(line.split()) if "<" in line else ""
 
 
 def show(*command):
-    shown = ("<pid>" if word == str(os.getpid()) else word for word in command)
-    print(*(re.sub(r"\d+", lambda found: KNOWN.get(found[0], found[0]), word) for word in shown))
+    print(*("<pid>" if word == str(os.getpid()) else known(word) for word in command))
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     print(*sorted(filter(None, map(named, run.stdout.splitlines()))), sep="\n")
     print(run.returncode, run.stderr, end="\n\n")
