@@ -183,7 +183,7 @@ class File:
     async def wait_for_more(self, done: int, events: int, timeout: float | None = None) -> bool:
         """``wait_for`` within a call that has moved ``done`` bytes so far; False when it shall be content with these.
 
-        That is so when ``timeout`` seconds passed, and when a wait fails after some bytes: the next call will fail.
+        That is so when ``timeout`` seconds passed, and when a wait fails or is interrupted after some bytes.
         """
         try:
             return await self.wait_for(events, timeout)
