@@ -21,7 +21,7 @@ async def mkfs(
     device: BlockDevice,
     blocks: int | None = None,
     block_size: int = 4096,
-    label: bytes = b"",
+    label: str | bytes = "",
     uuid: bytes | None = None,
     inode_size: int = 256,
     bytes_per_inode: int | None = None,
@@ -68,7 +68,7 @@ def _plan(
     device: BlockDevice,
     blocks: int | None,
     block_size: int,
-    label: bytes,
+    label: str | bytes,
     uuid: bytes | None,
     inode_size: int,
     bytes_per_inode: int | None,
@@ -82,7 +82,8 @@ def _plan(
         raise ValueError(f"inodes have 128, 256, 512 or 1024 bytes, not {inode_size}")
     if not 0 <= reserved_percent <= 50:
         raise ValueError("0 to 50 percent of the blocks can be reserved")
-    if len(label) > 16:
+    name = label.encode() if isinstance(label, str) else label
+    if len(name) > 16:
         raise ValueError("a label has at most 16 bytes")
     if uuid is not None and len(uuid) != 16:
         raise ValueError("a UUID has 16 bytes")
@@ -98,7 +99,7 @@ def _plan(
         feature_compat=layout.COMPAT_EXT_ATTR | layout.COMPAT_DIR_INDEX,
         feature_incompat=layout.INCOMPAT_FILETYPE,
         feature_ro_compat=layout.RO_COMPAT_SPARSE_SUPER | layout.RO_COMPAT_LARGE_FILE,
-        uuid=uuid or os.urandom(16), volume_name=label.ljust(16, b"\0"), hash_seed=os.urandom(16), def_hash_version=1,
+        uuid=uuid or os.urandom(16), volume_name=name.ljust(16, b"\0"), hash_seed=os.urandom(16), def_hash_version=1,
         default_mount_opts=0xC,
     )  # fmt: skip
     if uuid is None:

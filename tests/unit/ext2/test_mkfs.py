@@ -39,7 +39,7 @@ async def test_every_count_of_blocks(tmp_path: Path) -> None:
 async def test_like_mke2fs(tmp_path: Path) -> None:
     """The numbers that dumpe2fs(8) shows are those of mke2fs(8), but for what only it makes."""
     disk = Disk(64 * 256)
-    await mkfs(disk, label=b"data", uuid=bytes(range(16)))
+    await mkfs(disk, label="data", uuid=bytes(range(16)))
     with (tmp_path / "theirs").open("wb") as image:
         image.truncate(64 << 20)
     run("mke2fs", "-q", "-t", "ext2", "-b", "4096", "-i", "4096", "-L", "data", str(tmp_path / "theirs"))

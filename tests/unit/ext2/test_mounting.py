@@ -29,7 +29,7 @@ def patched(disk: Disk, offset: int, form: str, value: int) -> Disk:
 @pytest.fixture
 async def small() -> Disk:
     disk = Disk(1024)
-    await mkfs(disk, label=b"small")
+    await mkfs(disk, label="small")
     return disk
 
 
