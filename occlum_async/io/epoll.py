@@ -172,8 +172,10 @@ class Epoll(AnonymousFile):
         """``item`` may be ready: queue it, once; True if somebody waits here."""
         somebody = bool(self._sleepers)
         self._ready.setdefault(item)
-        self._sleepers.wake(READABLE)
-        self.waiters.wake(READABLE)
+        if somebody:
+            self._sleepers.wake(READABLE)
+        if self.waiters:
+            self.waiters.wake(READABLE)
         return somebody
 
     def poll(self) -> int:

@@ -219,10 +219,10 @@ class Socket(SocketOptions, File):
 
     def uncharge(self, size: int) -> None:
         """``size`` bytes of what this socket has sent were taken, or thrown away."""
-        was_writable = self.sent <= self.writable_at
-        self.sent -= size
-        self.stack.memory.uncharge(size)
-        if not was_writable and self.sent <= self.writable_at:
+        before = self.sent
+        self.sent = before - size
+        self.stack.memory.uncharge(size)  # which wakes whoever it has made room for
+        if self.sent <= self.writable_at < before:
             self.waiters.wake(WRITABLE)
 
     @property
