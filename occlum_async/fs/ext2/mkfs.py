@@ -30,8 +30,9 @@ async def mkfs(
 ) -> Superblock:
     """Make a file system of ``blocks`` blocks of ``block_size`` bytes, or as many as fit; all else is discarded.
 
-    ``uuid`` are 16 bytes, random by default. ``growable``: keep room for the descriptors of more groups, see
-    ``grow``. ``ValueError`` says which parameter can't be; EIO, ENOSPC. The device is synced, not closed.
+    ``label`` has at most 16 bytes; text is taken as UTF-8. ``uuid`` are 16 bytes, random by default. ``growable``: keep
+    room for the descriptors of more groups, see ``grow``. ``ValueError`` says which parameter can't be; EIO, ENOSPC.
+    The device is synced, not closed.
     """
     superblock = _plan(device, blocks, block_size, label, uuid, inode_size, bytes_per_inode, reserved_percent, growable)
     await device.discard(0, device.blocks)
