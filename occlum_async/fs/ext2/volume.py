@@ -38,7 +38,8 @@ class Volume(FileSystem):
         self.superblock = superblock
         self.scheduler = scheduler
         self.writable = False
-        self.label = superblock.label or "ext2"
+        # For messages, which a disk from elsewhere may not fill with what a terminal obeys.
+        self.label = superblock.label if superblock.label and superblock.label.isprintable() else "ext2"
         self.io = BlockIO(device, superblock.block_size, scheduler)
         self.buffers = Buffers(self.io)
         self._faults = 0
