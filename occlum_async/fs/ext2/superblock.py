@@ -6,14 +6,11 @@ checks a count of it again.
 
 from __future__ import annotations
 
-import logging
 import struct
 from dataclasses import dataclass, fields
 
 from . import layout
 from .layout import SUPERBLOCK_SIZE
-
-log = logging.getLogger(__name__)
 
 _STRUCT = struct.Struct("<11I2I6H4I2HI2H3I16s16s64sI2BH16s3I16s2BH3I")
 

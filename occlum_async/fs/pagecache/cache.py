@@ -7,7 +7,6 @@ that is faster than its disk waits in ``balance``.
 from __future__ import annotations
 
 import errno
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from .writeback import WriteBack
 if TYPE_CHECKING:
     from ...sched.strand import Scheduler
     from .mapped import GuestMapping
-
-log = logging.getLogger(__name__)
 
 DEFAULT_LIMIT = 256 << 20
 MIN_LIMIT = 8 << 20

@@ -24,21 +24,16 @@ PASSING = frozenset((0, errno.ENOBUFS, errno.EINTR, errno.EAGAIN))
 
 
 class RingPending(Operation, Pending):
-    """An operation of a socket.
+    """An operation of a socket. An error of who is told the last result is the ring's to log, see ``Ring.take``."""
 
-    What it tells its caller must not end the taking of completions: an error there is an oops, and logged.
-    """
-
-    __slots__ = ("cancelled", "fd", "name", "network", "over", "ring", "tell")
+    __slots__ = ("cancelled", "fd", "network", "over", "ring", "tell")
 
     def __init__(
-        self, network: UringNetwork, name: str, fd: int, tell: Callable[..., None], memory: object = None,
-        repeats: bool = False,
-    ) -> None:  # fmt: skip
+        self, network: UringNetwork, fd: int, tell: Callable[..., None], memory: object = None, repeats: bool = False
+    ) -> None:
         Operation.__init__(self, memory, repeats)
         self.network = network
         self.ring = network.ring(fd)
-        self.name = name
         self.fd = fd
         self.tell = tell
         self.cancelled = self.over = False
@@ -51,7 +46,7 @@ class RingPending(Operation, Pending):
     def finish(self, *answer: object) -> None:
         """It is over: tell how."""
         self.over = True
-        contained(self.name, self.tell, *answer)
+        self.tell(*answer)
 
 
 class Repeating(RingPending):
@@ -59,8 +54,8 @@ class Repeating(RingPending):
 
     __slots__ = ()
 
-    def __init__(self, network: UringNetwork, name: str, fd: int, tell: Callable[..., None]) -> None:
-        super().__init__(network, name, fd, tell, repeats=True)
+    def __init__(self, network: UringNetwork, fd: int, tell: Callable[..., None]) -> None:
+        super().__init__(network, fd, tell, repeats=True)
         self.start()
 
     def start(self) -> None:
@@ -190,7 +185,7 @@ class Sending(RingPending):
     __slots__ = ("count", "size")
 
     def __init__(self, network: UringNetwork, fd: int, tell: Sent, size: int, memory: object, repeats: bool) -> None:
-        RingPending.__init__(self, network, "send", fd, tell, memory, repeats)
+        RingPending.__init__(self, network, fd, tell, memory, repeats)
         self.count = 0
         self.size = size
 
@@ -200,11 +195,9 @@ class Sending(RingPending):
             self.count = result
         if not self.done:
             return
-        count = self.count
-        error = self.network.error("send", count)
-        if not error and not (0 < count <= self.size or count == self.size):
-            error = self.network.calls.refuse("send", count).errno
-        if error:
+        count, error = self.count, 0
+        if not (0 < count <= self.size or count == self.size):
+            error = self.network.error("send", count) or self.network.calls.refuse("send", count).errno
             count = 0
         self.network.counters.bytes_out += count
         self.finish(count, error)

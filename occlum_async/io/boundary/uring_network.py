@@ -68,7 +68,7 @@ class UringNetwork(HostNetwork):
     def connect(self, fd: int, address: bytes, connected: Connected, timeout: float = CONNECT_MAX) -> Pending:
         ring = self.ring(fd)
         memory = self._ffi.from_buffer(address)
-        pending = Connecting(self, "connect", fd, connected, (memory, address))
+        pending = Connecting(self, fd, connected, (memory, address))
         ring.push(
             "connect", pending, self._lib.IORING_OP_CONNECT, fd, ring.address(memory), offset=len(address),
             timeout=timeout,
@@ -76,13 +76,13 @@ class UringNetwork(HostNetwork):
         return pending
 
     def accept(self, fd: int, accepted: Accepted) -> Pending:
-        return Accepting(self, "accept", fd, accepted)
+        return Accepting(self, fd, accepted)
 
     def receive(self, fd: int, received: Received) -> Pending:
-        return Receiving(self, "receive", fd, received)
+        return Receiving(self, fd, received)
 
     def receive_datagrams(self, fd: int, arrived: Arrived) -> Pending:
-        return ReceivingDatagrams(self, "receive", fd, arrived)
+        return ReceivingDatagrams(self, fd, arrived)
 
     def send(self, fd: int, pieces: Sequence[Piece], sent: Sent, flags: int = 0) -> Pending:
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
