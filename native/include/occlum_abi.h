@@ -40,6 +40,7 @@
 #define OA_SLOT_WINDOW 4096    /* to the slot's end */
 #define OA_WINDOW_SIZE 61440
 #define OA_WINDOW_COPY_MAX 32768 /* longer buffers do not travel in the window */
+#define OA_VECTOR_MAX 64         /* nor do longer iovec arrays */
 
 /* ---- lengths in OA_SLOT_PLACES that are none ---- */
 #define OA_PLACE_NONE 0xffffffff  /* not copied */
@@ -101,6 +102,7 @@
 #define OA_ARG_OUTPUT 3
 #define OA_ARG_INOUT 4
 #define OA_ARG_POINTER 5
+#define OA_ARG_VECTOR 6 /* an iovec array, copied in; what it names lies at the next argument's place if all of it fits */
 
 #ifndef __ASSEMBLER__
 typedef unsigned int u32;

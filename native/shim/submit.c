@@ -92,7 +92,6 @@ static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 us
 	u64 length = way >> 8;
 
 	slot->places[i].offset = used;
-	slot->places[i].length = OA_PLACE_NONE;
 	if (kind == OA_ARG_STRING) {
 		long got = copy_user_string((char *)slot->window + used, (const char *)args[i], 4096);
 
@@ -112,6 +111,38 @@ static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 us
 	return used + ((u32)length + 15 & ~15u);
 }
 
+/* Copy an iovec array into the window, and behind it what it names if that is short; the window's next free offset. */
+static u32 marshal_vector(struct oa_slot *slot, const u64 *args, int i, u32 used)
+{
+	const u64 *array = (const u64 *)(slot->window + used);
+	u64 count = args[i + 1], total = 0;
+	u32 start, at;
+
+	if (count > OA_VECTOR_MAX || 16 * count > OA_WINDOW_SIZE - used)
+		return used;
+	slot->places[i].offset = used;
+	if (copy_user(slot->window + used, (const void *)args[i], 16 * count) < 0) {
+		slot->places[i].length = OA_PLACE_FAULT;
+		return used;
+	}
+	slot->places[i].length = (u32)(16 * count);
+	start = at = used + (u32)(16 * count);
+	for (u64 k = 0; k < count && total <= OA_WINDOW_COPY_MAX; k++)
+		total = array[2 * k + 1] > OA_WINDOW_COPY_MAX ? array[2 * k + 1] : total + array[2 * k + 1];
+	if (total > OA_WINDOW_COPY_MAX || total > OA_WINDOW_SIZE - start)
+		return start;
+	for (u64 k = 0; k < count; k++) {
+		u64 length = array[2 * k + 1]; /* another thread may have changed it since */
+
+		if (length > OA_WINDOW_SIZE - at || copy_user(slot->window + at, (const void *)array[2 * k], length) < 0)
+			return start;
+		at += (u32)length;
+	}
+	slot->places[i + 1].offset = start;
+	slot->places[i + 1].length = at - start;
+	return (at + 15) & ~15u;
+}
+
 /* Submit a guest's system call with the bytes that its arguments point to. */
 long submit_call(struct area *area, u32 number, const u64 *args)
 {
@@ -122,8 +153,14 @@ long submit_call(struct area *area, u32 number, const u64 *args)
 	for (int i = 0; i < 6; i++) {
 		slot->args[i] = args[i];
 		slot->places[i].length = OA_PLACE_NONE;
-		if (number < OA_TABLE_CALLS && PAGE->table[number][i] & 15)
-			used = marshal(slot, args, i, PAGE->table[number][i], used);
+	}
+	for (int i = 0; i < 6 && number < OA_TABLE_CALLS; i++) {
+		u32 way = PAGE->table[number][i];
+
+		if ((way & 15) == OA_ARG_VECTOR && i < 5)
+			used = marshal_vector(slot, args, i, used);
+		else if (way & 15)
+			used = marshal(slot, args, i, way, used);
 	}
 	slot->used = used;
 	return exchange(area);

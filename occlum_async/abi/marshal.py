@@ -28,6 +28,7 @@ class Kind(IntEnum):
     OUTPUT = 3  # a buffer that the kernel may fill
     INOUT = 4  # a struct, copied in, and the kernel may change it
     POINTER = 5  # an address whose use the handler decides: nothing is copied ahead
+    VECTOR = 6  # an iovec array, and what it names if that is short, copied in
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -52,7 +53,8 @@ Fd = Annotated[int, Argument(Kind.VALUE, 32, True)]  # a file descriptor; looked
 Path = Annotated[bytes, Argument(Kind.STRING)]  # const char *; EFAULT when NULL
 OptionalPath = Annotated["bytes | None", Argument(Kind.STRING, optional=True)]  # NULL: None
 Pointer = Annotated[UserPointer, Argument(Kind.POINTER)]  # void *, see UserPointer; False when NULL
-Vector = Annotated[UserBuffer, Argument(Kind.POINTER, vector=True, length="")]  # iovec *; next argument: count
+Vector = Annotated[UserBuffer, Argument(Kind.INPUT, vector=True)]  # iovec *; the next argument is their number
+InVector = Annotated[UserBuffer, Argument(Kind.VECTOR, vector=True)]  # the same, for what is written
 
 
 Buffer = UserBuffer  # short for use in Annotated[Buffer, In("count")]

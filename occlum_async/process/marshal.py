@@ -125,7 +125,10 @@ def shim_table(declarations: Mapping[int, Declaration]) -> bytes:
     for number, declaration in declarations.items():
         for position, argument in enumerate(declaration.arguments):
             length = declaration.names.index(argument.length) if argument.length else 15
-            word = argument.kind | length << 4 | argument.size << 8
+            size = argument.size
+            if argument.vector:
+                length, size = position + 1, IOVEC.size
+            word = argument.kind | length << 4 | size << 8
             struct.pack_into("<I", table, number * 24 + position * 4, word)
     return bytes(table)
 
@@ -134,7 +137,7 @@ def _decoder(declaration: Declaration, position: int) -> Decoder:
     """How an argument that has travelled in the window follows from an entry."""
     argument, register = declaration.arguments[position], FIRST_ARGUMENT + position
     if argument.vector:
-        return _vector(register)
+        return _vector(register, position, argument.kind is Kind.VECTOR)
     if argument.kind is Kind.STRING:
         return _string(register, position, argument.optional)
     if not argument.length:
@@ -171,12 +174,20 @@ def _buffer(register: int, position: int, length: int, unit: int) -> Decoder:
     return decode
 
 
-def _vector(register: int) -> Decoder:
+def _vector(register: int, position: int, copied_in: bool) -> Decoder:
     def decode(guest: User, entry: Entry) -> UserBuffer:
         count = entry[register + 1]
         if count > IOV_MAX:
             raise SyscallError(errno.EINVAL)
-        raw = guest.host.read(entry[register], count * IOVEC.size) if count else b""
+        size = count * IOVEC.size
+        place, copied = guest.place(position)
+        if size > copied or copied > shared.WINDOW_SIZE:
+            raw = guest.host.read(entry[register], size) if count else b""
+        else:
+            raw = guest.window(place, size)
+            place, copied = guest.place(position + 1) if copied_in else (0, shared.PLACE_NONE)
+            if copied <= shared.WINDOW_SIZE and copied == sum(length for _, length in IOVEC.iter_unpack(raw)):
+                return GuestBuffer(guest, 0, copied, place)
         return VectorBuffer(vector_parts(guest, raw))
 
     return decode

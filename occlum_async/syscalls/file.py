@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from ..abi.errors import Interrupted, SyscallError
-from ..abi.marshal import Buffer, Fd, In, Int, Long, Out, Path, Size, UInt, Vector
+from ..abi.marshal import Buffer, Fd, In, Int, InVector, Long, Out, Path, Size, UInt, Vector
 from ..abi.signals import SIGXFSZ
 from ..abi.user import Prefix, UserBuffer
 from ..fs import attributes
@@ -176,7 +176,7 @@ async def readv(thread: Thread, fd: Fd, vec: Vector, count: Int) -> int:
 
 
 @syscall(20)
-async def writev(thread: Thread, fd: Fd, vec: Vector, count: Int) -> int:
+async def writev(thread: Thread, fd: Fd, vec: InVector, count: Int) -> int:
     file = _writable(thread, fd)
     return await _write(thread, file, await _bounded(thread, file, vec, None))
 
@@ -187,7 +187,7 @@ async def preadv(thread: Thread, fd: Fd, vec: Vector, count: Int, offset: Long, 
 
 
 @syscall(296)
-async def pwritev(thread: Thread, fd: Fd, vec: Vector, count: Int, offset: Long, high: Long) -> int:
+async def pwritev(thread: Thread, fd: Fd, vec: InVector, count: Int, offset: Long, high: Long) -> int:
     return await _pwrite(thread, fd, vec, offset)
 
 
@@ -201,7 +201,7 @@ async def preadv2(thread: Thread, fd: Fd, vec: Vector, count: Int, offset: Long,
 
 
 @syscall(328)
-async def pwritev2(thread: Thread, fd: Fd, vec: Vector, count: Int, offset: Long, high: Long, flags: UInt) -> int:
+async def pwritev2(thread: Thread, fd: Fd, vec: InVector, count: Int, offset: Long, high: Long, flags: UInt) -> int:
     if flags & ~RWF_SUPPORTED or flags & RWF_NOWAIT:
         raise SyscallError(errno.EOPNOTSUPP)
     file = _writable(thread, fd)
