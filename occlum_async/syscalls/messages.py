@@ -226,8 +226,12 @@ async def recvfrom(
     thread: Thread, fd: Fd, buf: Pointer, count: Size, flags: UInt, address: Pointer, length: Pointer
 ) -> int:
     socket = socket_of(thread, fd)
-    if count >= LONG and not flags and not address and isinstance(socket, ByteStream):
-        return await socket.read_into(buf.buffer(count), min(count, CHUNK))
+    if count and not flags and not address and isinstance(socket, ByteStream):  # the common case is read(2)
+        if count >= LONG:
+            return await socket.read_into(buf.buffer(count), min(count, CHUNK))
+        data = await socket.read(count)
+        buf.write(data)
+        return len(data)
     received = await socket.receive(min(count, MAX_RW_COUNT), flags)
     if received.files:
         socket.stack.flight.discard(received.files)  # nobody asked for them
