@@ -99,6 +99,12 @@ class HostProcess:
         if self.doomed:
             self.kill()
 
+    def greet_late(self) -> None:
+        """The process may have said hello after it was killed, when nobody knew its pid: it ends now."""
+        if not self.pid:
+            with suppress(SyscallError, GuestGone):  # who lies about that is a stray
+                self.greet()
+
     def admit_thread(self) -> None:
         """A thread is to be added; EAGAIN when threads that were told to end live on in numbers."""
         self._admitted += 1
@@ -295,6 +301,8 @@ class GuestThread:
         strand, self._waiting = self._waiting, None
         if strand is None:
             self.arrived = True
+            if self._gone:
+                self.host.greet_late()
             return
         strand.step()
         if not self.in_guest and not self._gone:

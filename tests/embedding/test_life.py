@@ -92,6 +92,29 @@ def test_processes_that_ended_are_forgotten(run: Run) -> None:
     run(main())
 
 
+def test_children_killed_at_birth_leave_no_host_process(run: Run) -> None:
+    """Also those that are killed before their host process has said who it is."""
+    work = (
+        "import os, signal\n"
+        "for _ in range(200):\n"
+        "    if not (pid := os.fork()):\n"
+        "        signal.pause()\n"
+        "    os.kill(pid, signal.SIGKILL)\n"
+        "    os.waitpid(pid, 0)\n"
+    )
+
+    async def main() -> None:
+        async with LibOS() as libos:
+            supervisor = libos.kernel.supervisor
+            assert await (await libos.spawn("python3", "-c", work)).wait() == 0
+            async with asyncio.timeout(5):
+                while any(not host.pid for host in supervisor.hosts):
+                    await asyncio.sleep(0.01)
+            assert supervisor.strays.killed == 0
+
+    run(main())
+
+
 def _processes(libos: LibOS) -> list[int]:
     gc.collect()
     return [found.pid for found in gc.get_objects() if type(found) is Process and found.kernel is libos.kernel]
