@@ -78,7 +78,7 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], wor
         if len(row) == 1:
             table.add_section()
         table.add_row(*row, style="bold" if len(row) == 1 else "")
-    Console(width=150).print(table)
+    Console(width=170).print(table)
 
 
 def write_json(path: str, figures: Sequence[Mapping[str, Any]]) -> None:
