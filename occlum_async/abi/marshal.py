@@ -33,7 +33,8 @@ class Kind(IntEnum):
 
 class Argument(msgspec.Struct, frozen=True):
     """One argument's way. ``bits`` and ``signed`` for values; ``size`` of structs, ``length`` names the
-    argument that holds a buffer's length in units of ``size`` bytes; ``vector``: an iovec array."""
+    argument that holds a buffer's length in units of ``size`` bytes; ``vector``: an iovec array, whose length is the
+    next argument."""
 
     kind: Kind
     bits: int = 64
@@ -53,8 +54,8 @@ Fd = Annotated[int, Argument(Kind.VALUE, 32, True)]  # a file descriptor; looked
 Path = Annotated[bytes, Argument(Kind.STRING)]  # const char *; EFAULT when NULL
 OptionalPath = Annotated["bytes | None", Argument(Kind.STRING, optional=True)]  # NULL: None
 Pointer = Annotated[UserPointer, Argument(Kind.POINTER)]  # void *, see UserPointer; False when NULL
-Vector = Annotated[UserBuffer, Argument(Kind.INPUT, vector=True)]  # iovec *; the next argument is their number
-InVector = Annotated[UserBuffer, Argument(Kind.VECTOR, vector=True)]  # the same, for what is written
+Vector = Annotated[UserBuffer, Argument(Kind.INPUT, size=16, vector=True)]  # iovec *; the next argument is their number
+InVector = Annotated[UserBuffer, Argument(Kind.VECTOR, size=16, vector=True)]  # the same, for what is written
 
 
 Buffer = UserBuffer  # short for use in Annotated[Buffer, In("count")]

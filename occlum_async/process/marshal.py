@@ -125,10 +125,9 @@ def shim_table(declarations: Mapping[int, Declaration]) -> bytes:
     for number, declaration in declarations.items():
         for position, argument in enumerate(declaration.arguments):
             length = declaration.names.index(argument.length) if argument.length else 15
-            size = argument.size
             if argument.vector:
-                length, size = position + 1, IOVEC.size
-            word = argument.kind | length << 4 | size << 8
+                length = position + 1
+            word = argument.kind | length << 4 | argument.size << 8
             struct.pack_into("<I", table, number * 24 + position * 4, word)
     return bytes(table)
 
