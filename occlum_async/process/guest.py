@@ -185,11 +185,10 @@ class HostProcess:
             self.last_usage = hoststat.resource_usage(self.pid) or self.last_usage
         return self.last_usage
 
-    def settle(self) -> ResourceUsage:
-        """The program has ended: what it has used, once and for all."""
-        usage = self.resource_usage()
+    def settle(self) -> None:
+        """The program has ended: note what it has used, once and for all."""
+        self.resource_usage()
         self.settled = True
-        return usage
 
     def memory_usage(self) -> tuple[int, int, int]:
         """Bytes of address space, resident, and shared."""

@@ -38,8 +38,8 @@ class GuestProcess(Protocol):
         """What the host process has used so far, all its threads together."""
         ...
 
-    def settle(self) -> ResourceUsage:
-        """The program has ended: what it has used, once and for all."""
+    def settle(self) -> None:
+        """The program has ended: note what it has used, once and for all."""
         ...
 
     def memory_usage(self) -> tuple[int, int, int]:

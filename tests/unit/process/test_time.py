@@ -39,7 +39,8 @@ class FakeGuest:
     def resource_usage(self) -> ResourceUsage:
         return ResourceUsage(user=self.user, max_resident=4096)
 
-    settle = resource_usage
+    def settle(self) -> None:
+        pass
 
     def memory_usage(self) -> tuple[int, int, int]:
         return 1 << 20, 1 << 19, 0

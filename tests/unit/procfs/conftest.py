@@ -75,7 +75,8 @@ class FakeGuest:
     def resource_usage(self) -> ResourceUsage:
         return ResourceUsage(user=1_230_000_000, system=450_000_000, max_resident=9 << 20)
 
-    settle = resource_usage
+    def settle(self) -> None:
+        pass
 
     def memory_usage(self) -> tuple[int, int, int]:
         return 100 << 20, 8 << 20, 2 << 20
