@@ -406,6 +406,7 @@ class TcpSocket(TcpOptions, ByteStream):
             events |= POLLIN | POLLRDNORM | POLLRDHUP
         elif self.readable_now() and (self.low_water <= 1 or self.unread() >= self.low_water):
             events |= POLLIN | POLLRDNORM
+        # Nothing sent is the common case, and its limit takes longer to ask for than all else here.
         if not self.sent or self.shut & SHUT_SEND or not self.connected or self.sent <= self.writable_at:
             events |= POLLOUT | POLLWRNORM
         return events | POLLPRI if self.has_urgent else events
