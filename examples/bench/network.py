@@ -118,6 +118,15 @@ async def serving(
         yield Server(libos.published[0][0], lambda: [pid for pid in _family(os.getpid()) if pid not in before], libos)
 
 
+@contextlib.asynccontextmanager
+async def every(
+    serve: Callable[[Variant], contextlib.AbstractAsyncContextManager[Server]],
+) -> AsyncIterator[dict[Variant, Server]]:
+    """A server of each variant that is measured, all at once."""
+    async with contextlib.AsyncExitStack() as stack:
+        yield {variant: await stack.enter_async_context(serve(variant)) for variant in (*BASE, *COSTLY)}
+
+
 def _states(table: Callable[[int, int], list[dict[str, Any]]]) -> set[tuple[int, int]]:
     """The ports and states of all TCP sockets inside."""
     rows = table(socket.AF_INET, socket.SOCK_STREAM) + table(socket.AF_INET6, socket.SOCK_STREAM)

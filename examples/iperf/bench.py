@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
@@ -50,6 +51,11 @@ def loads(tools: list[str], quick: bool) -> list[Load]:
     ]  # fmt: skip
 
 
+def serving(tool: str, variant: network.Variant) -> contextlib.AbstractAsyncContextManager[network.Server]:
+    """A server of ``tool``."""
+    return network.serving(variant, lambda port: [tool, "-s", "-p", str(port)])
+
+
 async def throughput(load: Load, port: int, seconds: float) -> float:
     """Bytes a second, as the receiving side saw them."""
     argv = [load.tool, "-c", "127.0.0.1", "-p", str(port), "-t", f"{seconds:g}", "-P", str(load.streams)]
@@ -75,15 +81,10 @@ async def lines(tools: list[str], quick: bool) -> list[network.Line]:
     repeat, seconds = (1, 1.0) if quick else (3, 2.0)
     found = []
     async with contextlib.AsyncExitStack() as stack:
-        servers = {
-            (tool, variant): await stack.enter_async_context(
-                network.serving(variant, lambda port, tool=tool: [tool, "-s", "-p", str(port)])
-            )
-            for tool in tools for variant in (*network.BASE, *network.COSTLY)
-        }  # fmt: skip
+        servers = {tool: await stack.enter_async_context(network.every(partial(serving, tool))) for tool in tools}
         for costly, load in itertools.product((False, True), loads(tools, quick)):
             samples = await network.compare(
-                costly, repeat, lambda variant, load=load: measure(load, servers[load.tool, variant], seconds)
+                costly, repeat, lambda variant, load=load: measure(load, servers[load.tool][variant], seconds)
             )
             ratio = RATIO if load == Load("iperf3", load.inward, 1, "128K") and not costly else None
             found.append(network.Line(network.named(load.tool, costly), load.title, "MB/s", samples, ratio=ratio))

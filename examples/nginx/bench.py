@@ -120,11 +120,7 @@ async def lines(quick: bool, folder: str) -> list[network.Line]:
     """Everything, with exits that cost nothing and with those of an enclave."""
     repeat, seconds = (1, 1) if quick else (5, 2)
     found = []
-    async with contextlib.AsyncExitStack() as stack:
-        servers = {
-            variant: await stack.enter_async_context(serving(variant, folder))
-            for variant in (*network.BASE, *network.COSTLY)
-        }
+    async with network.every(lambda variant: serving(variant, folder)) as servers:
         for costly, (title, (headers, targets)) in itertools.product((False, True), LOADS.items()):
             samples = await network.compare(
                 costly, repeat, lambda variant, headers=headers: wrk(servers[variant], seconds, *headers)
@@ -152,13 +148,11 @@ async def accept_lines(quick: bool, folder: str) -> list[network.Line]:
     subprocess.run(["gcc", "-O2", "-o", str(program), str(HERE / "accept.c")], check=True)
     binds = [Bind(folder, folder, True)]
     found = []
-    async with contextlib.AsyncExitStack() as stack:
-        servers = {
-            variant: await stack.enter_async_context(
-                network.serving(variant, lambda port: [str(program), "server", str(port)], binds=binds)
-            )
-            for variant in (*network.BASE, *network.COSTLY)
-        }
+
+    def serve(variant: network.Variant) -> contextlib.AbstractAsyncContextManager[network.Server]:
+        return network.serving(variant, lambda port: [str(program), "server", str(port)], binds=binds)
+
+    async with network.every(serve) as servers:
         for costly in False, True:
             samples = await network.compare(costly, repeat, lambda variant: accepting(program, servers[variant], count))
             targets = {} if costly else ACCEPTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import itertools
 import shutil
@@ -43,11 +42,7 @@ async def lines(quick: bool) -> list[network.Line]:
     """Everything, with exits that cost nothing and with those of an enclave."""
     repeat, part = (1, 3) if quick else (5, 1)
     found = []
-    async with contextlib.AsyncExitStack() as stack:
-        servers = {
-            variant: await stack.enter_async_context(network.serving(variant, server_argv))
-            for variant in (*network.BASE, *network.COSTLY)
-        }
+    async with network.every(lambda variant: network.serving(variant, server_argv)) as servers:
         for costly, pipeline, command in itertools.product((False, True), PIPELINES, COMMANDS):
             requests, ratio = PIPELINES[pipeline]
             samples = await network.compare(
