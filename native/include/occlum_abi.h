@@ -103,6 +103,7 @@
 #define OA_ARG_INOUT 4
 #define OA_ARG_POINTER 5
 #define OA_ARG_VECTOR 6 /* an iovec array, copied in; what it names lies at the next argument's place if all of it fits */
+#define OA_ARG_BITS 7   /* as many bits as the length argument says, in words of 64, copied in */
 
 #ifndef __ASSEMBLER__
 typedef unsigned int u32;

@@ -85,6 +85,12 @@ long submit(struct area *area, u32 number, const u64 *args)
 	return exchange(area);
 }
 
+/* NULL, which optional arguments mostly are, is known to fault: the fault itself would cost a signal. */
+static long copy_in(void *to, u64 from, u64 length)
+{
+	return from || !length ? copy_user(to, (const void *)from, length) : -EFAULT;
+}
+
 /* Copy one argument's bytes into the window, as the kernel's table says; the window's next free offset. */
 static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 used)
 {
@@ -93,18 +99,20 @@ static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 us
 
 	slot->places[i].offset = used;
 	if (kind == OA_ARG_STRING) {
-		long got = copy_user_string((char *)slot->window + used, (const char *)args[i], 4096);
+		long got = args[i] ? copy_user_string((char *)slot->window + used, (const char *)args[i], 4096) : -EFAULT;
 
 		slot->places[i].length = got < 0 ? OA_PLACE_FAULT : got == 4096 ? OA_PLACE_LONG : (u32)got;
 		return used + 4096;
 	}
-	if (kind != OA_ARG_INPUT && kind != OA_ARG_INOUT)
+	if (kind == OA_ARG_BITS)
+		length = ((u64)(u32)args[length_of < 6 ? length_of : 0] + 63) / 64 * 8;
+	else if (kind != OA_ARG_INPUT && kind != OA_ARG_INOUT)
 		return used;
-	if (length_of != 15)
+	else if (length_of != 15)
 		length *= args[length_of < 6 ? length_of : 0];
 	if (length > OA_WINDOW_COPY_MAX || length > OA_WINDOW_SIZE - used || (length_of != 15 && args[length_of] > OA_WINDOW_COPY_MAX))
 		return used;
-	if (copy_user(slot->window + used, (const void *)args[i], length) < 0)
+	if (copy_in(slot->window + used, args[i], length) < 0)
 		slot->places[i].length = OA_PLACE_FAULT;
 	else
 		slot->places[i].length = (u32)length;
@@ -121,7 +129,7 @@ static u32 marshal_vector(struct oa_slot *slot, const u64 *args, int i, u32 used
 	if (count > OA_VECTOR_MAX || 16 * count > OA_WINDOW_SIZE - used)
 		return used;
 	slot->places[i].offset = used;
-	if (copy_user(slot->window + used, (const void *)args[i], 16 * count) < 0) {
+	if (copy_in(slot->window + used, args[i], 16 * count) < 0) {
 		slot->places[i].length = OA_PLACE_FAULT;
 		return used;
 	}
@@ -134,7 +142,7 @@ static u32 marshal_vector(struct oa_slot *slot, const u64 *args, int i, u32 used
 	for (u64 k = 0; k < count; k++) {
 		u64 length = array[2 * k + 1]; /* another thread may have changed it since */
 
-		if (length > OA_WINDOW_SIZE - at || copy_user(slot->window + at, (const void *)array[2 * k], length) < 0)
+		if (length > OA_WINDOW_SIZE - at || copy_in(slot->window + at, array[2 * k], length) < 0)
 			return start;
 		at += (u32)length;
 	}

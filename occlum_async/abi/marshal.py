@@ -29,6 +29,7 @@ class Kind(IntEnum):
     INOUT = 4  # a struct, copied in, and the kernel may change it
     POINTER = 5  # an address whose use the handler decides: nothing is copied ahead
     VECTOR = 6  # an iovec array, and what it names if that is short, copied in
+    BITS = 7  # a set of as many bits as another argument says, copied in
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -74,6 +75,11 @@ def Out(length: str, unit: int = 1) -> Argument:
 def InOut(length: str, unit: int = 1) -> Argument:
     """``void *buf`` of as many units as the argument named ``length`` says, read and written (poll(2))."""
     return Argument(Kind.INOUT, size=unit, length=length)
+
+
+def Bits(length: str) -> Argument:
+    """``fd_set *`` of as many bits as the argument named ``length`` says. The handler gets a ``UserPointer``."""
+    return Argument(Kind.BITS, length=length)
 
 
 def StructIn(size: int) -> Argument:

@@ -139,7 +139,7 @@ def _decoder(declaration: Declaration, position: int) -> Decoder:
         return _vector(register, position, argument.kind is Kind.VECTOR)
     if argument.kind is Kind.STRING:
         return _string(register, position, argument.optional)
-    if not argument.length:
+    if not argument.length or argument.kind is Kind.BITS:
         return _struct(register, position)
     return _buffer(register, position, FIRST_ARGUMENT + declaration.names.index(argument.length), argument.size)
 

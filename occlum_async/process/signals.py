@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -146,6 +146,7 @@ class AltStack(msgspec.Struct, frozen=True):
 
 
 NO_ALTSTACK = AltStack()
+SAME_MASK = nullcontext()
 
 
 class SignalState:
@@ -161,16 +162,16 @@ class SignalState:
         # The mask to come back after delivery, while a temporary one is in force.
         self.saved_mask: int | None = None
 
-    @contextmanager
-    def temporary_mask(self, mask: int | None) -> Iterator[None]:
+    def temporary_mask(self, mask: int | None) -> AbstractContextManager[None]:
         """Block exactly ``mask`` meanwhile (sigsuspend, ppoll, epoll_pwait); None: change nothing.
 
         When the body is interrupted, the old mask returns only after the signals that the temporary one
         lets through have been delivered, so that their handlers run.
         """
-        if mask is None:
-            yield
-            return
+        return SAME_MASK if mask is None else self._masked(mask)
+
+    @contextmanager
+    def _masked(self, mask: int) -> Iterator[None]:
         before = self.blocked
         self._thread.set_blocked(mask)
         try:

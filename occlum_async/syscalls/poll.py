@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Annotated
 
 from ..abi.errors import Interrupted, SyscallError
-from ..abi.marshal import Buffer, InOut, Int, Pointer, Size, StructIn, StructInOut, UInt
+from ..abi.marshal import Bits, Buffer, InOut, Int, Size, StructIn, StructInOut, UInt
 from ..abi.user import UserPointer
 from ..io.file import (
     POLLERR,
@@ -83,21 +82,28 @@ def _look(thread: Thread, wanted: list[tuple[int, int]]) -> list[int]:
     return found
 
 
-@contextmanager
-def _time_limit(target: UserPointer, limit: int | None, unit: int) -> Iterator[int | None]:
+class TimeLimit:
     """The deadline (monotonic ns) of a wait of at most ``limit`` ns; ``target`` is told what was left of these.
 
     In seconds and ``unit`` ns. Linux tells it whatever the outcome, so that a restart waits for the rest. A target that
     can't be written is ignored: some programs pass read-only memory.
     """
-    deadline = None if limit is None else time.monotonic_ns() + limit
-    try:
-        yield deadline
-    finally:
-        if limit and deadline is not None:
-            seconds, nanoseconds = divmod(max(deadline - time.monotonic_ns(), 0), BILLION)
+
+    __slots__ = ("_deadline", "_target", "_unit")
+
+    def __init__(self, target: UserPointer, limit: int | None, unit: int) -> None:
+        self._target = target if limit else None
+        self._unit = unit
+        self._deadline = None if limit is None else time.monotonic_ns() + limit
+
+    def __enter__(self) -> int | None:
+        return self._deadline
+
+    def __exit__(self, *_: object) -> None:
+        if self._target is not None and self._deadline is not None:
+            seconds, nanoseconds = divmod(max(self._deadline - time.monotonic_ns(), 0), BILLION)
             with suppress(SyscallError):
-                target.pack(TIMESPEC, min(seconds, FOREVER), nanoseconds // unit)
+                self._target.pack(TIMESPEC, min(seconds, FOREVER), nanoseconds // self._unit)
 
 
 # -- poll --------------------------------------------------------------------
@@ -128,7 +134,7 @@ async def ppoll(
 ) -> int:
     limit = timespec(*timeout.unpack(TIMESPEC)) if timeout else None
     mask = signal_mask(sigmask, sigsetsize)
-    with _time_limit(timeout, limit, 1) as deadline, thread.signals.temporary_mask(mask):
+    with TimeLimit(timeout, limit, 1) as deadline, thread.signals.temporary_mask(mask):
         return await _poll(thread, fds, nfds, deadline)
 
 
@@ -153,9 +159,9 @@ async def _poll(thread: Thread, fds: Buffer, nfds: int, deadline: int | None) ->
 async def select(
     thread: Thread,
     n: Int,
-    reads: Pointer,
-    writes: Pointer,
-    errors: Pointer,
+    reads: Annotated[UserPointer, Bits("n")],
+    writes: Annotated[UserPointer, Bits("n")],
+    errors: Annotated[UserPointer, Bits("n")],
     timeout: Annotated[UserPointer, StructInOut(16)],
 ) -> int:
     limit = None
@@ -164,7 +170,7 @@ async def select(
         if seconds < 0 or micros < 0:
             raise SyscallError(errno.EINVAL)
         limit = seconds * BILLION + micros * 1000
-    with _time_limit(timeout, limit, 1000) as deadline:
+    with TimeLimit(timeout, limit, 1000) as deadline:
         return await _select(thread, n, (reads, writes, errors), deadline)
 
 
@@ -172,9 +178,9 @@ async def select(
 async def pselect6(
     thread: Thread,
     n: Int,
-    reads: Pointer,
-    writes: Pointer,
-    errors: Pointer,
+    reads: Annotated[UserPointer, Bits("n")],
+    writes: Annotated[UserPointer, Bits("n")],
+    errors: Annotated[UserPointer, Bits("n")],
     timeout: Annotated[UserPointer, StructInOut(16)],
     sigmask: Annotated[UserPointer, StructIn(16)],
 ) -> int:
@@ -183,7 +189,7 @@ async def pselect6(
         address, size = sigmask.unpack(SIGSET_ARGUMENT)
         mask = signal_mask(sigmask.at(address), size)
     limit = timespec(*timeout.unpack(TIMESPEC)) if timeout else None
-    with _time_limit(timeout, limit, 1) as deadline, thread.signals.temporary_mask(mask):
+    with TimeLimit(timeout, limit, 1) as deadline, thread.signals.temporary_mask(mask):
         return await _select(thread, n, (reads, writes, errors), deadline)
 
 
@@ -217,11 +223,12 @@ def _put_sets(
     """Write back which descriptors of each set are ready; how many bits that is."""
     count = 0
     for pointer, mask, of_set in zip(sets, masks, SELECT_EVENTS, strict=True):
+        if not pointer or not size:
+            continue
         result = 0
         for fd, events in found.items():
             if events & of_set and mask >> fd & 1:
                 result |= 1 << fd
                 count += 1
-        if pointer and size:
-            pointer.write(result.to_bytes(size, "little"))
+        pointer.write(result.to_bytes(size, "little"))
     return count
