@@ -39,7 +39,8 @@ _OP_COPY, _OPERATION_SIZE, _WINDOW_COPY_MAX = shared.OP_COPY, shared.OPERATION.s
 KICK_SIGNAL = signal.SIGUSR1
 THREAD_CHECK = 32  # after so many new threads the host is asked how many there are
 LAST_ORDERS = 0.2  # seconds that a dying guest has to release its robust futexes
-_allocate = ffi.new_allocator(should_clear_after_alloc=False)  # for what is filled at once
+allocate = ffi.new_allocator(should_clear_after_alloc=False)  # for what is filled at once
+SCRATCH = 1 << 20  # bytes that are copied in by way of memory that is there: fresh memory costs more than the copy
 _SYS_MMAP, _SYS_MUNMAP = 9, 11
 _CLONE_VM, _CLONE_THREAD, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x100, 0x10000, 0x200000, 0x1000000
 
@@ -126,7 +127,7 @@ class HostProcess:
             return b""
         if self.dead or address >> 63:
             raise SyscallError(errno.EFAULT)
-        data = _allocate("char[]", size)
+        data = self.supervisor.scratch if size <= SCRATCH else allocate("char[]", size)
         got = lib.guest_read(self.pid, data, address, size)
         if got < 0:
             raise SyscallError(errno.EFAULT)

@@ -21,7 +21,7 @@ from ..sched.mutex import Mutex
 from ..sched.strand import Scheduler
 from . import hoststat
 from .channel import Channel
-from .guest import GuestGone, GuestThread, HostProcess
+from .guest import SCRATCH, GuestGone, GuestThread, HostProcess, allocate
 from .listener import CloneListener
 from .naming import MappedFiles
 from .strays import Strays
@@ -56,6 +56,7 @@ class Supervisor:
         self._watch = -1  # the supervisor's pidfd
         self._closed = False
         self.strays = Strays(self)
+        self.scratch = allocate("char[]", SCRATCH)  # used within one call, see ``HostProcess.read_some``
 
     async def start(self) -> None:
         """Start the supervisor and the zygote. ``HostUnsupported`` when this host can't run guests."""

@@ -152,17 +152,26 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
         size = fs.superblock.block_size
         end = min(first + len(data) // size, -(-self.size // size))
         block = first
-        while block < end:
-            place, length = await fs.map.find(self, block, end - block)
-            if place:
-                place, length = await self._extended(place, length, block, end)
-            else:
-                new = await self._new_blocks(block, min(length, fs.map.left_in_leaf(block)))
-                placed.append(new)
-                place, length = new.place, new.length
-            start = (block - first) * size
-            writes.append((place, data[start : start + length * size]))
-            block += length
+        runs: list[tuple[int, int]] = []  # what lies side by side is written as one: (place, length)
+        try:
+            while block < end:
+                place, length = await fs.map.find(self, block, end - block)
+                if place:
+                    place, length = await self._extended(place, length, block, end)
+                else:
+                    new = await self._new_blocks(block, min(length, fs.map.left_in_leaf(block)))
+                    placed.append(new)
+                    place, length = new.place, new.length
+                if runs and sum(runs[-1]) == place:
+                    runs[-1] = (runs[-1][0], runs[-1][1] + length)
+                else:
+                    runs.append((place, length))
+                block += length
+        finally:
+            start = 0
+            for place, length in runs:
+                writes.append((place, data[start : start + length * size]))
+                start += length * size
 
     async def _new_blocks(self, block: int, wanted: int) -> _Placed:
         """Allocate blocks for some of the hole at ``block``, which the file does not refer to yet. ENOSPC, EIO."""

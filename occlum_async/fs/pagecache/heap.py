@@ -31,9 +31,9 @@ class Chunk:
 class HeapPages:
     """What ``fs.memory.Memory`` is, for pages that come and go one by one. ``promote`` makes a memfd of it.
 
-    Invariants: every page in ``pages`` is whole, and the bytes of the last one behind ``size`` are zeros. A chunk stands
-    at all of its pages: when the first of them goes its own way the others do, too, so that no memory is held by less
-    than all that is in it.
+    Invariants: every page in ``pages`` is whole, and the bytes of the last one behind ``size`` are zeros. A chunk
+    stands at all of its pages: when the first of them goes its own way the others do, too, so that no memory is held
+    by less than all that is in it.
     """
 
     __slots__ = ("pages", "size")
@@ -107,7 +107,7 @@ class HeapPages:
             self.pages.update(dict.fromkeys(range(first, end), Chunk(data, first)))
 
     def _part(self, first: int, end: int) -> None:
-        """The pages from ``first`` on and before ``end`` go their own way: let no chunk have some of them and others."""
+        """Let no chunk have pages from ``first`` on and before ``end``, and others too."""
         pages = self.pages
         for edge in (first, end - 1):
             chunk = pages.get(edge)

@@ -26,9 +26,9 @@ from .options import DEFAULT, RingOptions
 from .ring import Ring
 from .uring_network import UringNetwork
 
-# Reads up to this size use a buffer of the pool, bigger ones get memory of their own.
-BUFFER_SIZE = 128 * 1024
-POOLED_BUFFERS = 16
+# Sizes of the buffers that reads use, and how many of each are kept: fresh memory costs more than the copy.
+SMALL_READ = 128 << 10
+KEPT = {SMALL_READ: 16, MAX_TRANSFER: 4}
 
 # A write to a file up to this size is a plain call on hosts whose file system can't take it at once: ext4's
 # page cache, for one, sends each buffered write of a ring to a worker thread, 30-60 us against 2 us.
@@ -55,7 +55,7 @@ class UringBoundary(Boundary):
         self._lib, self._ffi = self._ring.lib, self._ring.ffi
         self._rings = [self._ring]
         self._allocate = self._ffi.new_allocator(should_clear_after_alloc=False)
-        self._pool: list[Any] = []
+        self._pools: dict[int, list[Any]] = {room: [] for room in KEPT}
         self._unread: dict[int, bytes] = {}
         self._held: dict[int, int] = {}
         self._closing: set[int] = set()
@@ -82,7 +82,9 @@ class UringBoundary(Boundary):
         stream = offset == STREAM
         if stream and fd in self._unread:
             return self._take_unread(fd, size)
-        buffer = self._pool.pop() if size <= BUFFER_SIZE and self._pool else self._buffer(size)
+        room = SMALL_READ if size <= SMALL_READ else MAX_TRANSFER
+        pool = self._pools[room]
+        buffer = pool.pop() if pool else self._allocate("char[]", room)
         address = self._ring.address(buffer)
         place = _CURRENT_POSITION if stream else offset
         operation, result = self._ring.start("read", self._lib.IORING_OP_READ, fd, address, size, place, 0, buffer)
@@ -99,7 +101,8 @@ class UringBoundary(Boundary):
         self.counters.bytes_in += result
         self.counters.copies += result
         data: bytes = self._ffi.buffer(buffer, result)[:]
-        self._release(buffer, size)
+        if len(pool) < KEPT[room]:
+            pool.append(buffer)
         return data
 
     async def write(self, fd: int, data: bytes | bytearray | memoryview, offset: int = STREAM) -> int:
@@ -193,15 +196,6 @@ class UringBoundary(Boundary):
                 if fd in self._closing:
                     self._closing.discard(fd)
                     self.close(fd)
-
-    # -- memory -------------------------------------------------------------------
-
-    def _buffer(self, size: int) -> Any:
-        return self._allocate("char[]", max(size, BUFFER_SIZE))
-
-    def _release(self, buffer: Any, size: int) -> None:
-        if size <= BUFFER_SIZE and len(self._pool) < POOLED_BUFFERS:
-            self._pool.append(buffer)
 
     def _take_unread(self, fd: int, size: int) -> bytes:
         data = self._unread.pop(fd)
