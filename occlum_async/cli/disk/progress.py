@@ -43,6 +43,9 @@ class Counted(BlockDevice):
         await self.device.discard(block, count)
         self.told(count * BLOCK)
 
+    def begin_writeback(self, block: int, count: int) -> None:
+        self.device.begin_writeback(block, count)
+
     async def sync(self) -> None:
         await self.device.sync()
 

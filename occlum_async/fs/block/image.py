@@ -123,6 +123,9 @@ class HostImage(BlockDevice):
         if not self.read_only:
             await self._boundary.sync(self._fd, True)
 
+    def begin_writeback(self, block: int, count: int) -> None:
+        self._boundary.begin_writeback(self._fd, block * BLOCK, count * BLOCK)
+
     def resize(self, blocks: int) -> None:
         """Make the file longer or shorter."""
         if self.read_only:

@@ -23,6 +23,8 @@ from .workers import Workers
 HAND_OVER = 24
 # The most blocks of one request to the device.
 REQUEST = 256
+# Blocks written without a flush after which the device may begin with them, so that the flush has less to wait for.
+EARLY = 4096
 # Buffers that are kept for ciphertext of so many blocks, and how many of each.
 KEPT_SIZES = (256, 1024)
 SPARE = 4
@@ -39,6 +41,9 @@ class SealedBlocks:
         self.cipher = cipher
         self.workers = workers
         self.statistics = statistics
+        # What was written since the device was told of it last: where each run begins, by where it ends.
+        self._unflushed: dict[int, int] = {}
+        self._unflushed_blocks = 0
         # Memory for the sizes that come again and again: fresh memory costs as much as sealing.
         self._spare: dict[int, list[bytearray]] = {count * BLOCK: [] for count in KEPT_SIZES}
 
@@ -101,12 +106,29 @@ class SealedBlocks:
             for first in range(start, end, REQUEST):
                 last = min(end, first + REQUEST)
                 await self.device.write(places[first], view[first * BLOCK : last * BLOCK])
+            self._note(places[start], end - start)
         self.statistics.written += count
         self.statistics.writes += len(runs)
+
+    def _note(self, first: int, count: int) -> None:
+        """Blocks were written, and will not be written again: when there are many, the device may begin with them."""
+        start = self._unflushed.pop(first, first)
+        self._unflushed[first + count] = start
+        self._unflushed_blocks += count
+        if self._unflushed_blocks >= EARLY:
+            for end, start in self._unflushed.items():
+                if end - start >= REQUEST:
+                    self.device.begin_writeback(start, end - start)
+            self._forget_unflushed()
+
+    def _forget_unflushed(self) -> None:
+        self._unflushed.clear()
+        self._unflushed_blocks = 0
 
     async def flush(self) -> None:
         """Make durable what was written."""
         self.statistics.flushes += 1
+        self._forget_unflushed()
         await self.device.sync()
 
     # -- reading ------------------------------------------------------------------------

@@ -48,6 +48,12 @@ class Boundary(HostCalls, ABC):
     async def sync(self, fd: int, data_only: bool = False) -> None:
         """fsync(2), fdatasync(2)."""
 
+    def begin_writeback(self, fd: int, offset: int, length: int) -> None:
+        """A hint: what was written there will be synced, and the disk may begin with it (sync_file_range(2)).
+
+        Nothing follows from it, and nobody is told what became of it. Here it is ignored.
+        """
+
     @abstractmethod
     async def open(
         self, directory: int, name: bytes, flags: int, mode: int = 0, resolve: int = RESOLVE_CONFINED

@@ -37,6 +37,7 @@ SMALL_WRITE = 64 * 1024
 # openat2(2) resolves from the cache alone, and so without a worker thread, only without these.
 CREATING = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)
 
+_SYNC_FILE_RANGE_WRITE = 2
 _CURRENT_POSITION = (1 << 64) - 1
 
 
@@ -132,6 +133,11 @@ class UringBoundary(Boundary):
     async def sync(self, fd: int, data_only: bool = False) -> None:
         flags = self._lib.IORING_FSYNC_DATASYNC if data_only else 0
         await self._hand_over("sync", self._lib.IORING_OP_FSYNC, fd, 0, 0, 0, flags)
+
+    def begin_writeback(self, fd: int, offset: int, length: int) -> None:
+        # By then the descriptor may be another's, whose file is then written a little earlier than it might be.
+        operation = self._lib.IORING_OP_SYNC_FILE_RANGE
+        self._ring.queue("begin_writeback", operation, fd, 0, length, offset, _SYNC_FILE_RANGE_WRITE, None)
 
     async def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
         await self._hand_over("fallocate", self._lib.IORING_OP_FALLOCATE, fd, length, mode, offset, 0)

@@ -78,6 +78,14 @@ async def test_files(boundary: Boundary, file: int) -> None:
     await boundary.sync(file, data_only=True)
 
 
+async def test_writing_back_early_is_a_hint(boundary: Boundary, file: int, pipe: tuple[int, int]) -> None:
+    for fd in (file, pipe[1], -1):  # the last two can't, and nobody is told
+        boundary.begin_writeback(fd, 0, 1 << 20)
+    await settle(boundary)
+    assert boundary.counters.operations["begin_writeback"] == (3 if boundary.name == "uring" else 0)
+    assert await boundary.read(file, 100, 0) == b"0123456789"
+
+
 async def test_streams(boundary: Boundary, pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     assert await boundary.write(writer, b"hello") == 5

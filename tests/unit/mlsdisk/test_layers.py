@@ -19,7 +19,7 @@ from occlum_async.errors import DiskError
 from occlum_async.fs.block.device import BLOCK
 from occlum_async.fs.block.memory import MemoryDevice
 from occlum_async.fs.mlsdisk import FileCounter, MemoryCounter, journal, superblock
-from occlum_async.fs.mlsdisk.blockio import HAND_OVER, SealedBlocks
+from occlum_async.fs.mlsdisk.blockio import EARLY, HAND_OVER, SealedBlocks
 from occlum_async.fs.mlsdisk.cache import NodeCache
 from occlum_async.fs.mlsdisk.cipher import Cipher, NativeCipher, best_cipher, numbers, package_cipher
 from occlum_async.fs.mlsdisk.counter import check_fresh
@@ -288,6 +288,29 @@ async def test_sealed_blocks_come_back_and_the_device_sees_no_plaintext(count: i
     assert back == data and not any(bad)
     assert await io.read_one(DATA, 0, bytes(entries[:ENTRY_SIZE])) == data[:BLOCK]
     assert await io.read_one(DATA, 1, bytes(entries[:ENTRY_SIZE])) is None, "for another address"
+    io.workers.close()
+
+
+async def test_a_device_may_begin_with_what_was_written_long_before_the_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    io, _, _, _ = stack()
+    begun: list[tuple[int, int]] = []
+    monkeypatch.setattr(io.device, "begin_writeback", lambda block, count: begun.append((block, count)))
+
+    async def write(first: int, count: int) -> None:
+        await io.write(numbers(range(first, first + count)), bytes(count * BLOCK))
+
+    await write(100, EARLY - 1)
+    await io.flush()
+    assert not begun, "the flush has done all of it"
+    for piece in range(0, EARLY - 512, 512):
+        await write(5000 + piece, 512)
+    await write(20_000, 500)
+    await write(30_000, 11)
+    assert not begun
+    await write(20_500, 1)
+    assert begun == [(5000, EARLY - 512), (20_000, 501)], "a few blocks are not worth it"
+    await write(100, EARLY - 1)
+    assert len(begun) == 2
     io.workers.close()
 
 
