@@ -19,6 +19,7 @@
 
 #define KIB 1024
 #define MIB (1024 * 1024)
+#define MOST_FILES 10000
 
 static const char *folder;
 static double share;
@@ -26,12 +27,14 @@ static atomic_long operations;
 static atomic_int over;
 static int files;
 static long file_size;
+static atomic_int users[MOST_FILES]; // who has each file open; -1 while it is being deleted
 
 struct worker {
     pthread_t thread;
     void (*step)(struct worker *);
     unsigned seed;
     int number;
+    int file; // the one that it uses
     char *buffer;
 };
 
@@ -54,19 +57,31 @@ static void name_of(char *path, int file) { sprintf(path, "%s/d%02d/f%06d", fold
 
 static int pick(struct worker *worker) { return rand_r(&worker->seed) % files; }
 
-// Opens some file; another one if that has been deleted meanwhile.
-static int open_some(struct worker *worker, int flags) {
+// Some file that nobody deletes until ``leave``. As in filebench, nobody deletes what somebody uses.
+static void use_some(struct worker *worker, char *path) {
+    int now;
+    do {
+        worker->file = pick(worker);
+        now = atomic_load(&users[worker->file]);
+    } while (now < 0 || !atomic_compare_exchange_strong(&users[worker->file], &now, now + 1));
+    name_of(path, worker->file);
+}
+
+static void leave(struct worker *worker, int fd) {
+    if (fd >= 0) close(fd);
+    atomic_fetch_sub(&users[worker->file], 1);
+}
+
+// Opens some file; another one if that has been deleted meanwhile. A new one if there seem to be none, or to ``create``.
+static int open_some(struct worker *worker, int flags, int create) {
     char path[4096];
-    for (int attempt = 0; attempt < 100; attempt++) {
-        name_of(path, pick(worker));
-        int fd = open(path, flags, 0644);
+    for (int attempt = create ? 100 : 0;; attempt++) {
+        use_some(worker, path);
+        int fd = open(path, flags | (attempt >= 100 ? O_CREAT : 0), 0644);
         if (fd >= 0) return fd;
         if (errno != ENOENT) die(path);
+        leave(worker, fd);
     }
-    name_of(path, pick(worker));
-    int fd = open(path, flags | O_CREAT, 0644);
-    if (fd < 0) die(path);
-    return fd;
 }
 
 static void write_whole(struct worker *worker, int fd, long size) {
@@ -85,33 +100,36 @@ static void read_whole(struct worker *worker, int fd) {
 
 static void delete_some(struct worker *worker) {
     char path[4096];
-    name_of(path, pick(worker));
+    int file, nobody;
+    do {
+        file = pick(worker);
+        nobody = 0;
+    } while (!atomic_compare_exchange_strong(&users[file], &nobody, -1));
+    name_of(path, file);
     if (unlink(path) && errno != ENOENT) die(path);
+    atomic_store(&users[file], 0);
     count(1);
 }
 
 static void create_some(struct worker *worker, long size, int sync) {
-    char path[4096];
-    name_of(path, pick(worker));
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    if (fd < 0) die(path);
+    int fd = open_some(worker, O_WRONLY | O_APPEND, 1);
     write_whole(worker, fd, size);
     if (sync && fsync(fd)) die("fsync");
-    close(fd);
+    leave(worker, fd);
     count(3 + sync);
 }
 
 static void varmail(struct worker *worker) {
     delete_some(worker);
     create_some(worker, rand_r(&worker->seed) % (32 * KIB), 1);
-    int fd = open_some(worker, O_RDWR | O_APPEND);
+    int fd = open_some(worker, O_RDWR | O_APPEND, 0);
     read_whole(worker, fd);
     write_whole(worker, fd, rand_r(&worker->seed) % (32 * KIB));
     if (fsync(fd)) die("fsync");
-    close(fd);
-    fd = open_some(worker, O_RDONLY);
+    leave(worker, fd);
+    fd = open_some(worker, O_RDONLY, 0);
     read_whole(worker, fd);
-    close(fd);
+    leave(worker, fd);
     count(8);
 }
 
@@ -119,12 +137,12 @@ static void fileserver(struct worker *worker) {
     char path[4096];
     struct stat status;
     create_some(worker, file_size, 0);
-    int fd = open_some(worker, O_WRONLY | O_APPEND);
+    int fd = open_some(worker, O_WRONLY | O_APPEND, 0);
     write_whole(worker, fd, rand_r(&worker->seed) % (32 * KIB));
-    close(fd);
-    fd = open_some(worker, O_RDONLY);
+    leave(worker, fd);
+    fd = open_some(worker, O_RDONLY, 0);
     read_whole(worker, fd);
-    close(fd);
+    leave(worker, fd);
     delete_some(worker);
     name_of(path, pick(worker));
     if (stat(path, &status) && errno != ENOENT) die(path);
@@ -134,7 +152,7 @@ static void fileserver(struct worker *worker) {
 // Ten writers of 2 KiB with O_DSYNC, one of a log, and readers.
 static void oltp(struct worker *worker) {
     int writer = worker->number <= 10, log = worker->number == 0;
-    int fd = open_some(worker, writer ? O_WRONLY | O_DSYNC : O_RDONLY);
+    int fd = open_some(worker, writer ? O_WRONLY | O_DSYNC : O_RDONLY, 0);
     for (int round = 0; round < 10 && !over; round++) {
         long size = log ? 256 * KIB : 2 * KIB;
         off_t place = (off_t)(rand_r(&worker->seed) % (file_size / size)) * size;
@@ -142,26 +160,23 @@ static void oltp(struct worker *worker) {
         if (done < 0) die("oltp");
         count(1);
     }
-    close(fd);
+    leave(worker, fd);
 }
 
 // Readers of whole videos, and one that replaces them.
 static void videoserver(struct worker *worker) {
-    char path[4096];
     if (worker->number == 0) {
-        name_of(path, pick(worker));
-        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-        if (fd < 0) die(path);
+        int fd = open_some(worker, O_WRONLY | O_TRUNC, 1);
         for (long done = 0; done < file_size && !over; done += MIB) {
             write_whole(worker, fd, MIB);
             count(1);
         }
-        close(fd);
+        leave(worker, fd);
         return;
     }
-    int fd = open_some(worker, O_RDONLY);
+    int fd = open_some(worker, O_RDONLY, 0);
     while (!over && read(fd, worker->buffer, MIB) > 0) count(1);
-    close(fd);
+    leave(worker, fd);
 }
 
 static void *work(void *argument) {
@@ -201,13 +216,13 @@ static const struct {
 };
 
 int main(int argc, char **argv) {
-    if (argc != 5) {
-        fprintf(stderr, "usage: filebench varmail|fileserver|oltp|videoserver FOLDER SECONDS SHARE\n");
+    share = argc == 5 ? atof(argv[4]) : 0;
+    if (share <= 0 || share > 1) {
+        fprintf(stderr, "usage: filebench varmail|fileserver|oltp|videoserver FOLDER SECONDS SHARE (0..1)\n");
         return 2;
     }
     folder = argv[2];
     double seconds = atof(argv[3]);
-    share = atof(argv[4]);
     for (unsigned which = 0; which < sizeof WORKLOADS / sizeof *WORKLOADS; which++) {
         if (strcmp(WORKLOADS[which].name, argv[1])) continue;
         files = scaled(WORKLOADS[which].files, WORKLOADS[which].least_files);
