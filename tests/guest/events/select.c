@@ -30,6 +30,19 @@ int main(void) {
     FD_SET(90, &readable);
     TRY(select(91, &readable, NULL, NULL, NULL));
     TRY(select(-1, NULL, NULL, NULL, NULL));
+    // A set is as many words as its bits take, and not a byte more.
+    char *edge = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    MUST(mprotect(edge + 4096, 4096, PROT_NONE));
+    long *last = (long *)(edge + 4096 - sizeof(long));
+    *last = 1L << ends[0];
+    struct timeval zero = {0, 0};
+    TRY(select(64, (fd_set *)last, NULL, NULL, &zero));
+    FACT(*last == 1L << ends[0]);
+    TRY(select(64, (fd_set *)((char *)last + 4), NULL, NULL, &zero));
+    TRY(select(64, NULL, NULL, (fd_set *)8, &zero));
+    TRY(select(0, (fd_set *)8, NULL, NULL, &zero));
+    MUST(mprotect(edge, 4096, PROT_READ));
+    TRY(select(64, (fd_set *)last, NULL, NULL, &zero));
     handle(SIGUSR1, count_signal, 0);
     sigset_t set, none;
     sigemptyset(&none);
