@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-TIMEOUT = 10.0  # seconds that an expected text may take
+TIMEOUT = 30.0  # seconds that an expected text may take
 RUN = (sys.executable, "-m", "occlum_async", "run")
 
 

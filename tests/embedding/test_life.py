@@ -107,7 +107,7 @@ def test_children_killed_at_birth_leave_no_host_process(run: Run) -> None:
         async with LibOS() as libos:
             supervisor = libos.kernel.supervisor
             assert await (await libos.spawn("python3", "-c", work)).wait() == 0
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while any(not host.pid for host in supervisor.hosts):
                     await asyncio.sleep(0.01)
             assert supervisor.strays.killed == 0

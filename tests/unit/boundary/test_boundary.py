@@ -110,7 +110,7 @@ async def test_write_waits_for_room(boundary: Boundary, pipe: tuple[int, int]) -
     await settle(boundary)
     assert not writing.done()
     os.read(reader, 65536)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await writing == 100
     assert fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK == 0
 
@@ -359,7 +359,7 @@ def test_uvloop(tmp_path: Path) -> None:
         _, reading = spawn(boundary, lambda: boundary.read(reader, 10))
         await asyncio.sleep(0)
         boundary.loop.call_soon(os.write, writer, b"uv")
-        data: bytes = await asyncio.wait_for(reading, 5)
+        data: bytes = await asyncio.wait_for(reading, 20)
         await boundary.shutdown()
         os.close(reader)
         os.close(writer)

@@ -44,7 +44,7 @@ async def test_reads_that_are_interrupted(boundary: Boundary, chance: random.Ran
             sent += piece
         await moment(boundary, chance)
         strand.interrupt()
-        outcome = await asyncio.wait_for(reading, 5)
+        outcome = await asyncio.wait_for(reading, 20)
         if isinstance(outcome, bytes):
             got += outcome
         else:
@@ -68,7 +68,7 @@ async def test_writes_that_are_interrupted(boundary: Boundary, chance: random.Ra
         strand.interrupt()
         if chance.randrange(2):
             got += await drained(reader)
-        outcome = await asyncio.wait_for(writing, 5)
+        outcome = await asyncio.wait_for(writing, 20)
         if isinstance(outcome, int):
             told += piece[:outcome]
         else:
@@ -135,7 +135,7 @@ async def test_sends_that_are_cancelled(boundary: Boundary, chance: random.Rando
         pending.cancel()
         if boundary.name == "uring" and not chance.randrange(4):
             pending.cancel()
-        count, error = await asyncio.wait_for(done, 5)
+        count, error = await asyncio.wait_for(done, 20)
         assert error in (0, errno.ECANCELED) and (count == 0 if error else count > 0)
         told += piece[:count]
     got += received(other)
@@ -175,10 +175,10 @@ async def test_accepts_that_are_cancelled(boundary: Boundary, chance: random.Ran
             await moment(boundary, chance)
             clients.append(socket.create_connection(("127.0.0.1", port)))
         pending.cancel()
-        await asyncio.wait_for(over.wait(), 5)
+        await asyncio.wait_for(over.wait(), 20)
     last: list[int] = []
     pending = network.accept(fd, lambda new, error: last.append(new))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(taken) + len(last) < len(clients):
             await asyncio.sleep(0.001)
     ports = sorted(port_of(network.peer(new)) for new in taken + last)

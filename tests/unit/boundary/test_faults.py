@@ -65,7 +65,7 @@ async def believed(boundary: Boundary, liar: Liar, lie: object, call: Awaitable[
     before = boundary.counters.refused
     liar.scripted = [lie]
     try:
-        await asyncio.wait_for(asyncio.ensure_future(call), 5)
+        await asyncio.wait_for(asyncio.ensure_future(call), 20)
     except SyscallError as error:
         assert error.errno == errno.EIO
         return boundary.counters.refused == before
@@ -108,10 +108,10 @@ def test_a_file_is_never_waited_for(loop: str, folder: Path, monkeypatch: pytest
         with monkeypatch.context() as patch:
             patch.setattr(ocall, "_poll_now", lambda fd, events: 0)
             _, lied = spawn(boundary, lambda: boundary.write(fd, b"abc"))
-            assert (await asyncio.wait_for(lied, 5)).errno == errno.EIO
+            assert (await asyncio.wait_for(lied, 20)).errno == errno.EIO
         assert boundary.counters.refused == 1
         _, written = spawn(boundary, lambda: boundary.write(fd, b"abc"))
-        assert await asyncio.wait_for(written, 5) == 3
+        assert await asyncio.wait_for(written, 20) == 3
         boundary.close(fd)
         await boundary.shutdown()
 
@@ -205,7 +205,7 @@ class Told:
             self.ended.set()
 
     async def last(self) -> Any:
-        await asyncio.wait_for(self.ended.wait(), 5)
+        await asyncio.wait_for(self.ended.wait(), 20)
         return self.results[-1]
 
 
@@ -279,7 +279,7 @@ async def test_accepts_what_is_a_descriptor(boundary: Boundary, liar: Liar) -> N
     for lie in (0, 2, fd):
         liar.scripted = [lie]
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.settimeout(5)
+            client.settimeout(20)
             assert await asyncio.get_running_loop().run_in_executor(None, _is_dropped, client)
     assert boundary.counters.refused == 3 and not told.results
     with socket.create_connection(("127.0.0.1", port)):
@@ -357,7 +357,7 @@ async def test_a_ring_that_takes_nothing_loses_nothing(ring: Boundary, liar: Lia
     assert not order
     assert all(os.fstat(copy) for copy in copies)
     liar.rate = 0.0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(order) < len(pairs):
             await asyncio.sleep(0.001)
     assert order == sorted(order)
@@ -377,7 +377,7 @@ async def test_reads_wait_for_room(ring: Boundary, liar: Liar, folder: Path) -> 
     readings = [asyncio.ensure_future(ring.read(fd, 10, 0)) for _ in range(5)]
     await asyncio.wait(readings, timeout=0.01)
     liar.rate = 0.0
-    assert await asyncio.wait_for(asyncio.gather(*readings), 5) == [b"0123456789"] * 5
+    assert await asyncio.wait_for(asyncio.gather(*readings), 20) == [b"0123456789"] * 5
     ring.close(fd)
 
 
@@ -416,7 +416,7 @@ async def test_nothing_breaks_whatever_the_host_says(boundary: Boundary, liar: L
     for task in tasks:
         if task not in waiting and (error := task.exception()) is not None:
             assert isinstance(error, SyscallError) and error.errno in errno.errorcode
-    assert (await asyncio.wait_for(boundary.read(fd, 3, 0), 5)) in (b"012", b"abc")
+    assert (await asyncio.wait_for(boundary.read(fd, 3, 0), 20)) in (b"012", b"abc")
     assert not problems
     for pair in pairs:
         for end in pair:
