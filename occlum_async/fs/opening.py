@@ -172,7 +172,7 @@ async def _make_file(caller: Any, location: Location, kind: int, flags: int) -> 
     inode = location.inode
     status = flags & STATUS_FLAGS | O_LARGEFILE
     special = inode.open(status | flags & os.O_TRUNC)
-    if inspect.isawaitable(special):
+    if special is not None and inspect.isawaitable(special):
         special = await special
     if special is not None:
         special.flags &= ~os.O_TRUNC
