@@ -71,6 +71,28 @@ async def test_random_writes_and_truncates(tmp_path: Path, disks: Callable[..., 
     await again.fs.unmount()
 
 
+async def test_what_lies_side_by_side_is_written_at_once(
+    disks: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that grows takes its room in steps; its blocks reach the device in one piece all the same."""
+    mounted = await disks(32)
+    device, write = mounted.fs.block_device, mounted.fs.block_device.write
+    sizes: list[int] = []
+
+    async def counted(block: int, data: bytes) -> None:
+        sizes.append(len(data))
+        await write(block, data)
+
+    file = await mounted.root.create(b"f", REGULAR, ROOT)
+    monkeypatch.setattr(device, "write", counted)
+    for piece in range(8):
+        await file.write(bytes([piece + 1]) * (1 << 20), piece << 20)
+        await file.sync(True)
+    large = [size for size in sizes if size > 64 << 10]
+    # Twice an indirect block lies in between.
+    assert sum(large) > 7 << 20 and len(large) <= 10, large
+
+
 async def test_holes(disks: Callable[..., Any]) -> None:
     mounted = await disks(16)
     file = await mounted.root.create(b"f", REGULAR, ROOT)
