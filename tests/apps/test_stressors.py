@@ -13,6 +13,8 @@ from tests.harness import Outcome, run_inside
 LINES = (Path(__file__).parent / "stressors.txt").read_text().splitlines()
 STRESSORS = [name for line in LINES if not line.startswith("#") for name in line.split()]
 GROUP = 12
+# What one says that had not begun when the time was over, where the processors are busy; or that found no memory.
+LATE = "aborted early, out of system resources"
 PRIVATE = ("exec", "spawn")  # they refuse to be root
 
 pytestmark = pytest.mark.skipif(shutil.which("stress-ng") is None, reason="this machine has no stress-ng")
@@ -40,7 +42,10 @@ GROUPS = [STRESSORS[start : start + GROUP] for start in range(0, len(STRESSORS),
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("names", GROUPS, ids=lambda names: f"{names[0]}-to-{names[-1]}")
 async def test_stressors_pass_side_by_side(names: list[str]) -> None:
-    _check(await _stress(names, 2))  # in one second not all of them have begun where the processors are busy
+    outcome = await _stress(names, 2)
+    if LATE in outcome.output:
+        outcome = await _stress(names, 15)
+    _check(outcome)
 
 
 @pytest.mark.slow

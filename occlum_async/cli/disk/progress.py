@@ -49,5 +49,8 @@ class Counted(BlockDevice):
     async def sync(self) -> None:
         await self.device.sync()
 
+    async def sync_telling(self, settled: Callable[[], None]) -> None:
+        await self.device.sync_telling(settled)
+
     async def close(self) -> None:
         await self.device.close()

@@ -41,6 +41,13 @@ class BlockDevice(ABC):
     async def sync(self) -> None:
         """Make all that was written before the call durable; with ``atomic_sync`` all of it or nothing."""
 
+    async def sync_telling(self, settled: Callable[[], None]) -> None:
+        """``sync``, and call ``settled``, maybe more than once, when what is written from then on is no part of it.
+
+        Where that is not known before the end it is not called.
+        """
+        await self.sync()
+
     def begin_writeback(self, block: int, count: int) -> None:  # noqa: B027 - a hint may be ignored
         """A hint: these blocks were written for good, and need not wait for the next ``sync`` on their way."""
 

@@ -201,10 +201,14 @@ class BlockAllocator:
         if len(self.freed) < DISCARDS:
             self.freed.append((start, count))
 
-    async def take_freed(self) -> list[tuple[int, int]]:
-        """The runs that were freed since the last call and are free still."""
-        superblock, groups = self.fs.superblock, self.groups
+    def take_freed(self) -> list[tuple[int, int]]:
+        """The runs that were freed since the last call."""
         freed, self.freed = self.freed, []
+        return freed
+
+    async def still_free(self, freed: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of runs, and parts of runs, that nobody has taken since they were freed."""
+        superblock, groups = self.fs.superblock, self.groups
         runs: list[tuple[int, int]] = []
         for start, count in _merged(freed):
             group, bit = divmod(start - superblock.first_data_block, superblock.blocks_per_group)

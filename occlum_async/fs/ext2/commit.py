@@ -1,8 +1,9 @@
 """Changes and commits: when the metadata is whole, and how it gets to the device at once.
 
 Invariant: metadata are written only while no change is half done, all of them at once, and the device is not synced
-meanwhile. On a device whose ``sync`` is atomic every state that is ever found after a crash is therefore a
-consistent one.
+meanwhile. Until it is settled what belongs to a sync nothing changes: a block that is freed and used again then would
+be found with its new content where the old metadata refer to it. On a device whose ``sync`` is atomic every state that
+is ever found after a crash is therefore a consistent one.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Gate(AbstractAsyncContextManager[None]):
         if not self.inside:
             self._queue.wake()
 
+    def closed(self) -> Closed:
+        """``async with gate.closed()``: nobody is inside meanwhile."""
+        return Closed(self)
+
     async def shut(self) -> None:
         """Let nobody in any more and wait until nobody is inside."""
         while self.is_shut:
@@ -57,6 +62,30 @@ class Gate(AbstractAsyncContextManager[None]):
         """Let everybody in again."""
         self.is_shut = False
         self._queue.wake()
+
+
+class Closed(AbstractAsyncContextManager["Closed"]):
+    """The time that a gate is shut; ``open`` ends it before the end of its block."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._shut = False
+
+    async def __aenter__(self) -> Closed:
+        await self._gate.shut()
+        self._shut = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.open()
+
+    def open(self) -> None:
+        """Let everybody in again, if nobody has been let in yet."""
+        if self._shut:
+            self._shut = False
+            self._gate.open()
 
 
 class Commits:

@@ -262,11 +262,8 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
                 fs.blocks.close_window(self.ino)
             else:
                 self.promises.redeem(first, last - first + 1)
-            await self.reading.shut()
-            try:
+            async with self.reading.closed():
                 await fs.map.clear(self, first, last)
-            finally:
-                self.reading.open()
 
     async def fallocate(self, mode: int, offset: int, length: int) -> None:
         """Allocate (zeros are written) or punch a hole. Room behind the end can't be kept: EOPNOTSUPP."""

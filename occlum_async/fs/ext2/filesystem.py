@@ -320,12 +320,9 @@ class Ext2(Volume):
 
     async def _relieve(self) -> None:
         """Write changed metadata, so that there is room for more. It is durable with the next commit."""
-        await self.gate.shut()
-        try:
+        async with self.gate.closed():
             if self._crowded:
                 await self._write_metadata()
-        finally:
-            self.gate.open()
 
     async def _make_room(self) -> None:
         """Give back the blocks of what is deleted."""
@@ -358,17 +355,17 @@ class Ext2(Volume):
             await self._commits.request()
 
     async def _commit(self) -> None:
-        await self.gate.shut()
         times, self._times_wanted = self._times_wanted, False
-        try:
+        async with self.gate.closed() as closed:
             await self._write_metadata(times)
-            freed = await self.blocks.take_freed()
-            await self.block_device.sync()
-            with suppress(SyscallError):  # no more than advice
-                for start, count in freed:
-                    await self.io.discard(start, count)
-        finally:
-            self.gate.open()
+            freed = self.blocks.take_freed()
+            # Changes go on when no block that one of them uses again can get into what is being synced.
+            await self.block_device.sync_telling(closed.open)
+        if freed:
+            async with self.gate.closed():
+                with suppress(SyscallError):  # no more than advice
+                    for start, count in await self.blocks.still_free(freed):
+                        await self.io.discard(start, count)
 
     async def _write_metadata(self, times: bool = True) -> None:
         """Write all changed metadata to the device. The gate is shut.

@@ -13,7 +13,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ...abi.errors import SyscallError
@@ -53,6 +54,8 @@ class Committer:
         self._running = False
         self.clock = 0  # counts changes that have come back
         self._durable = 0  # the clock of the last commit
+        # Who wants to hear that a transaction has ended that has all changes up to a clock.
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
         # Called after each commit, when there is time.
         self.after: Callable[[], None] | None = None
 
@@ -76,6 +79,22 @@ class Committer:
             await self.writer.until(lambda: self._durable >= wanted or not self._running)
         if self.writer.error:
             raise SyscallError(self.writer.error)
+
+    @contextmanager
+    def telling(self, settled: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile ``settled`` is called when a transaction ends that has all changes up to now."""
+        waiting = self.clock, settled
+        self._waiting.append(waiting)
+        try:
+            yield
+        finally:
+            self._waiting.remove(waiting)
+
+    def _settle(self, clock: int) -> None:
+        """The transaction with all changes up to ``clock`` has ended: what comes now belongs to the next."""
+        for wanted, settled in self._waiting:
+            if wanted <= clock:
+                settled()
 
     async def until_idle(self) -> None:
         """Wait for a commit that is under way, whether it goes well or not."""
@@ -147,6 +166,7 @@ class Committer:
                 if checkpoint:
                     await self._write_nodes()
                 first, record = self._cut(checkpoint)
+            self._settle(clock)
         finally:
             writer.open_gate()
         generation = volume.space.generation - 1

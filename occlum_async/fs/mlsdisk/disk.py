@@ -210,6 +210,10 @@ class MlsDisk(BlockDevice):
             raise SyscallError(errno.EINVAL)
         await self._committer.commit()
 
+    async def sync_telling(self, settled: Callable[[], None]) -> None:
+        with self._committer.telling(settled):
+            await self.sync()
+
     async def checkpoint(self) -> None:
         """``sync``, and leave nothing in the journal."""
         if self._closed or self.read_only:
