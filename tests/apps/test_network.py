@@ -96,7 +96,7 @@ async def test_socat_echoes(boundary: str) -> None:
 
 @needs("iperf3")
 @pytest.mark.parametrize("direction", [(), ("-R",)], ids=["in", "out"])
-@pytest.mark.parametrize("load", [("-n", "64M"), ("-n", "32M", "-P", "4"), ("-u", "-b", "10M", "-n", "1M")],
+@pytest.mark.parametrize("load", [("-n", "64M"), ("-n", "32M", "-P", "4"), ("-u", "-b", "50M", "-n", "4M")],
                          ids=["tcp", "parallel", "udp"])  # fmt: skip
 async def test_iperf3(boundary: str, direction: tuple[str, ...], load: tuple[str, ...]) -> None:
     port = free_port()
@@ -109,7 +109,7 @@ async def test_iperf3(boundary: str, direction: tuple[str, ...], load: tuple[str
         assert await asyncio.wait_for(server.wait(), TIME) == 0, (await output).decode()
     end = report["end"]
     if "-u" in load:
-        assert end["sum"]["lost_percent"] < 50
+        assert end["sum"]["lost_percent"] < 20
     else:
         # What the receiver counts leaves out what was under way when the sender said that it was done.
         assert end["sum_sent"]["bytes"] >= 30 << 20
