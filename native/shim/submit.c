@@ -95,7 +95,7 @@ static long copy_in(void *to, u64 from, u64 length)
 static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 used)
 {
 	u32 kind = way & 15, length_of = way >> 4 & 15;
-	u64 length = way >> 8;
+	u64 length = way >> 8, count = length_of < 6 ? args[length_of] : 1;
 
 	slot->places[i].offset = used;
 	if (kind == OA_ARG_STRING) {
@@ -105,12 +105,12 @@ static u32 marshal(struct oa_slot *slot, const u64 *args, int i, u32 way, u32 us
 		return used + 4096;
 	}
 	if (kind == OA_ARG_BITS)
-		length = ((u64)(u32)args[length_of < 6 ? length_of : 0] + 63) / 64 * 8;
-	else if (kind != OA_ARG_INPUT && kind != OA_ARG_INOUT)
+		length = (count + 63) / 64 * 8;
+	else if (kind == OA_ARG_INPUT || kind == OA_ARG_INOUT)
+		length *= count;
+	else
 		return used;
-	else if (length_of != 15)
-		length *= args[length_of < 6 ? length_of : 0];
-	if (length > OA_WINDOW_COPY_MAX || length > OA_WINDOW_SIZE - used || (length_of != 15 && args[length_of] > OA_WINDOW_COPY_MAX))
+	if (count > OA_WINDOW_COPY_MAX || length > OA_WINDOW_COPY_MAX || length > OA_WINDOW_SIZE - used)
 		return used;
 	if (copy_in(slot->window + used, args[i], length) < 0)
 		slot->places[i].length = OA_PLACE_FAULT;
