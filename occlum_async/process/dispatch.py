@@ -78,7 +78,7 @@ async def _serve(thread: Thread, calls: dict[int, Call]) -> None:
     strand, guest = thread.strand, thread.guest
     assert strand is not None and type(guest) is GuestThread, "a thread without a host thread can't be served"
     while True:
-        if not guest.arrived:
+        if not guest.arrived and not guest.follows():
             await guest.arrival()
         entry = guest.take()
         call = calls.get(entry[0])

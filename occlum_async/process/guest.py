@@ -326,6 +326,13 @@ class GuestThread:
         suspension: Awaitable[None] = strand.suspend()
         return suspension
 
+    def follows(self) -> bool:
+        """Whether the thread, which has just been answered, has its next entry ready to ``take`` already."""
+        if self.submissions.follows(self._handle):
+            self.in_guest = False
+            return True
+        return False
+
     def take(self) -> tuple[int, ...]:
         """The entry that has arrived. The only place where it is read."""
         if self._gone:

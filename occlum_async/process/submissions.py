@@ -26,6 +26,7 @@ GATHER_NS = 5_000  # how long it looks before what is queued for the host leaves
 SPIN_NS = 20_000  # how long the kernel looks for a submission before it sleeps
 GUEST_SPIN = 2000  # how often a guest looks for a completion before it sleeps
 SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
+LOOKS = 32  # how many calls of one guest may follow each other without a look at the clock
 
 
 class Submitter(Protocol):
@@ -50,6 +51,9 @@ class Submissions:
         self._page = mmap.mmap(self.page_fd, shared.PAGE_SIZE)
         self._page[shared.PAGE_TABLE : shared.PAGE_TABLE + len(table)] = table
         self._spin_ns = SPIN_NS if len(os.sched_getaffinity(0)) > 1 else 0
+        self._gather_ns = min(GATHER_NS, self._spin_ns)
+        self._looks = 0  # how often ``follows`` may still look; 0 while nobody serves
+        self._seen: int | None = None  # how many of ``_found`` it has seen and left to be served
         self._set_word(shared.PAGE_GRANTS, grants)
         self._set_word(shared.PAGE_MEMORY, min(memory // PAGE, (1 << 32) - 1))
         self._set_word(shared.PAGE_SPIN, GUEST_SPIN if self._spin_ns else 0)
@@ -121,16 +125,17 @@ class Submissions:
         self.scheduled = True  # completions sent from here need no other turn
         end = time.monotonic_ns() + SLICE_NS
         poller, found, scheduler = self.poller, self._found, self.scheduler
-        gather = min(GATHER_NS, self._spin_ns)
         lib.poller_wake(poller)
         while time.monotonic_ns() < end:
-            if scheduler.ready:
+            count, self._seen = self._seen, None
+            if scheduler.ready and not count:
                 count = lib.poller_scan(poller, found, BATCH)
                 if not count:
                     break
             else:
                 # What guests do next may leave together with what is queued: so look a moment longer.
-                count = lib.poller_spin(poller, found, BATCH, gather)
+                if count is None:
+                    count = lib.poller_spin(poller, found, BATCH, self._gather_ns)
                 if not count and self.turn():
                     break
                 count = count or lib.poller_spin(poller, found, BATCH, self._spin_ns)
@@ -139,10 +144,29 @@ class Submissions:
                     if not count:
                         self.scheduled = False
                         return
+            self._looks = LOOKS if count == 1 else 0  # the rest of a batch must not wait for its first
             self._dispatch(count)
             if scheduler.ready:
                 scheduler.run_ready()
+            self._looks = 0
         self.schedule()
+
+    def follows(self, handle: int) -> bool:
+        """Look a moment whether who has just been answered submits again at once, and nobody else.
+
+        True spares a way through the scheduler. False where somebody else may have a turn first: what was seen is
+        kept for ``_serve`` then.
+        """
+        if not self._looks or self.scheduler.ready:
+            return False
+        self._looks -= 1
+        found = self._found
+        count = lib.poller_spin(self.poller, found, BATCH, self._gather_ns)
+        if count == 1 and found[0] == handle:
+            return True
+        self._looks = 0
+        self._seen = count
+        return False
 
     def _dispatch(self, count: int) -> None:
         submitters, found = self._submitters, self._found

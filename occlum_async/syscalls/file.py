@@ -171,14 +171,12 @@ async def _pwrite(thread: Thread, fd: int, buf: UserBuffer, offset: int) -> int:
 
 @syscall(19)
 async def readv(thread: Thread, fd: Fd, vec: Vector, count: Int) -> int:
-    file = _readable(thread, fd)
-    return await _read(thread, file, vec)
+    return await read(thread, fd, vec, vec.size)
 
 
 @syscall(20)
 async def writev(thread: Thread, fd: Fd, vec: InVector, count: Int) -> int:
-    file = _writable(thread, fd)
-    return await _write(thread, file, await _bounded(thread, file, vec, None))
+    return await write(thread, fd, vec, vec.size)
 
 
 @syscall(295)

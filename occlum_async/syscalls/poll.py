@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated
 
@@ -202,33 +203,48 @@ async def _select(
     size = (n + 63) // 64 * 8
     valid = (1 << n) - 1
     masks = [int.from_bytes(pointer.read(size), "little") & valid if pointer and size else 0 for pointer in sets]
-    wanted: list[tuple[int, int]] = []
+    found = _look_sets(thread, masks)
+    if not any(found):
+        wanted = [(fd, _events(masks, 1 << fd)) for fd in _members(masks)]
+        ready = await wait_ready(thread, wanted, deadline)
+        found = [0, 0, 0]
+        for (fd, _), events in zip(wanted, ready, strict=True):
+            _enter(found, masks, 1 << fd, events)
+    for pointer, bits in zip(sets, found, strict=True):
+        if pointer and size:
+            pointer.write(bits.to_bytes(size, "little"))
+    return sum(bits.bit_count() for bits in found)
+
+
+def _members(masks: list[int]) -> Iterator[int]:
+    """The descriptors in any of the sets, in ascending order."""
     everything = masks[0] | masks[1] | masks[2]
     while everything:
         lowest = everything & -everything
         everything ^= lowest
-        fd = lowest.bit_length() - 1
-        events = 0
-        for mask, of_set in zip(masks, SELECT_EVENTS, strict=True):
-            events |= of_set if mask & lowest else 0
-        thread.files.get(fd)  # EBADF
-        wanted.append((fd, events))
-    found = await wait_ready(thread, wanted, deadline)
-    return _put_sets(sets, size, masks, {fd: ready for (fd, _), ready in zip(wanted, found, strict=True)})
+        yield lowest.bit_length() - 1
 
 
-def _put_sets(
-    sets: tuple[UserPointer, UserPointer, UserPointer], size: int, masks: list[int], found: dict[int, int]
-) -> int:
-    """Write back which descriptors of each set are ready; how many bits that is."""
-    count = 0
-    for pointer, mask, of_set in zip(sets, masks, SELECT_EVENTS, strict=True):
-        if not pointer or not size:
-            continue
-        result = 0
-        for fd, events in found.items():
-            if events & of_set and mask >> fd & 1:
-                result |= 1 << fd
-                count += 1
-        pointer.write(result.to_bytes(size, "little"))
-    return count
+def _events(masks: list[int], bit: int) -> int:
+    """What the sets want to know of a descriptor."""
+    events = 0
+    for mask, of_set in zip(masks, SELECT_EVENTS, strict=True):
+        events |= of_set if mask & bit else 0
+    return events
+
+
+def _enter(found: list[int], masks: list[int], bit: int, events: int) -> None:
+    """Note in ``found`` which sets ``events`` of a descriptor make it a ready member of."""
+    for place, mask in enumerate(masks):
+        if mask & bit and events & SELECT_EVENTS[place]:
+            found[place] |= bit
+
+
+def _look_sets(thread: Thread, masks: list[int]) -> list[int]:
+    """Which members of each set are ready now; EBADF."""
+    found = [0, 0, 0]
+    files = thread.files
+    for fd in _members(masks):
+        if events := files.get(fd).poll():
+            _enter(found, masks, 1 << fd, events)
+    return found

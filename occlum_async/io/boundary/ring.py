@@ -107,7 +107,7 @@ class Ring:
         self._number = NOBODY
         # Operations that found no room in the queue, in order.
         self._backlog: deque[Entry] = deque()
-        self._taking = False
+        self._taking = self._again = False  # whether ``take`` is under way, and whether there may be more to take
         self._complaint = 0  # the error that was logged last
         self.event = self.lib.uring_event(self._ring)
         self.loop.add_reader(self.event, self.take)
@@ -200,8 +200,12 @@ class Ring:
 
     def flush(self) -> None:
         """Hand over what is queued, and take what is complete."""
-        while self.queued:
-            self._catch_up()
+        while self._ring is not None:
+            if self._backlog:
+                self._catch_up()
+            waiting = self.lib.uring_queued(self._ring)
+            if not waiting and not self._backlog:
+                return
             if not self.polled:  # where a thread looks at the ring, most of the time there is nothing to leave for
                 self.counters.exit()
             result = self.lib.uring_submit(self._ring)
@@ -210,6 +214,8 @@ class Ring:
                 self._submission_failed(-result)
                 return
             self._complaint = 0
+            if result >= waiting and not self._backlog:
+                return  # what its completions have queued leaves at the end of this turn
 
     def _catch_up(self) -> None:
         """Move operations from behind the queue into it, as far as there is room."""
@@ -228,6 +234,7 @@ class Ring:
     def take(self) -> bool:
         """Take every completion there is and let its strand go on; whether there was any."""
         if self._taking or self._ring is None:  # called by what takes a result: the loop below goes on, in order
+            self._again = True
             return False
         count = self.lib.uring_take(self._ring, self._completions, TAKE)
         if not count:
@@ -235,12 +242,13 @@ class Ring:
         self._taking = True
         try:
             while count:
+                self._again = count == TAKE
                 for number, result, flags in COMPLETION.iter_unpack(self._taken[: count * COMPLETION.size]):
                     try:
                         self.complete(number, result, flags)
                     except Exception:  # the completions that came with it belong to others
                         log.exception("oops: a completion found an error")
-                count = self.lib.uring_take(self._ring, self._completions, TAKE)
+                count = self.lib.uring_take(self._ring, self._completions, TAKE) if self._again else 0
         finally:
             self._taking = False
         for _ in range(self.lib.uring_entered(self._ring)):  # those that found nothing are counted here, too
