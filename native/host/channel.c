@@ -186,7 +186,7 @@ void poller_complete(struct poller *poller, u32 handle, i64 result, u32 operatio
 	slot->result = result;
 	slot->operations = operations;
 	slot->cq_flags = flags;
-	slot->blocked = 0;
+	slot->patience = 0;
 	w->cq_sent++;
 	listen_to(poller, handle);
 	__atomic_store_n(&slot->cq_seq, w->cq_sent, __ATOMIC_SEQ_CST);

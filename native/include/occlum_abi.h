@@ -23,13 +23,18 @@
 #define OA_FD_SOCKET 0   /* descriptors for mmap arrive here; a new process says hello here */
 #define OA_FD_DOORBELL 1 /* an eventfd shared by all guests: wakes the kernel */
 
+/* What to do about a completion that is late: nobody knows when it comes, so sleep; a disk answers soon, so spin longer. */
+#define OA_SLEEP 1
+#define OA_BRIEF 2
+#define OA_BRIEF_SPIN 4 /* times PAGE->spin */
+
 /* ---- a slot ---- */
 #define OA_SLOT_SQ_SEQ 0      /* u32, the guest adds 1 when the entry is filled */
 #define OA_SLOT_CQ_SEQ 4      /* u32, the kernel adds 1 when the completion is filled; the guest's futex */
 #define OA_SLOT_WAITING 8     /* u32, the guest sleeps on CQ_SEQ */
 #define OA_SLOT_KICK 12       /* u32, the kernel wants this thread to come in */
 #define OA_SLOT_HOST_TID 16   /* u32, set and cleared by the host at clone and exit */
-#define OA_SLOT_BLOCKED 20    /* u32, the kernel can't say when the completion comes: don't spin for it */
+#define OA_SLOT_PATIENCE 20   /* u32, for a completion that does not come at once: OA_SLEEP, OA_BRIEF */
 #define OA_SLOT_IDENTITY 24   /* u32 x 7: pid, tid, ppid, uid, euid, gid, egid */
 #define OA_SLOT_ENTRY 64      /* u32 number, u32 used (how far its bytes reach in the window), u64 user_data, u64 x 6 arguments */
 #define OA_SLOT_PLACES 128    /* {u32 offset, u32 length} x 6: what was copied in, by argument */
@@ -118,7 +123,7 @@ struct oa_operation {
 
 struct oa_slot {
 	u32 sq_seq, cq_seq, waiting, kick;
-	u32 host_tid, blocked;
+	u32 host_tid, patience;
 	u32 identity[8];
 	u32 pad[2];
 	u32 number, used;

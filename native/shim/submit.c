@@ -18,16 +18,17 @@ static void ring_doorbell(void)
 static void await_completion(struct area *area)
 {
 	struct oa_slot *slot = area->slot;
-	u32 expected = area->cq_expected;
+	volatile u32 *patience = &slot->patience;
+	u32 expected = area->cq_expected, spin = PAGE->spin;
 
-	for (u32 turns = PAGE->spin; turns; turns--) {
+	for (u32 turns = 0; turns < (*patience == OA_BRIEF ? OA_BRIEF_SPIN * spin : spin); turns++) {
 		if (load_acquire(&slot->cq_seq) == expected)
 			return;
-		if (*(volatile u32 *)&slot->blocked)
+		if (*patience == OA_SLEEP)
 			break;
 		__builtin_ia32_pause();
 	}
-	for (int turns = PAGE->spin ? 0 : YIELDS; turns && !*(volatile u32 *)&slot->blocked; turns--) {
+	for (int turns = spin ? 0 : YIELDS; turns && !*patience; turns--) {
 		/* One core: the answer can only come while this thread does not run. */
 		host_call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 		if (load_acquire(&slot->cq_seq) == expected)

@@ -92,7 +92,7 @@ async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> M
         grants |= shared.GRANT_FILES
     config.network = network.mode
     submissions = Submissions(scheduler, grants, shim_table(TABLE), config.memory)
-    submissions.turn = boundary.turn
+    submissions.turn, submissions.brief = boundary.turn, boundary.brief
     supervisor = Supervisor(scheduler, submissions)
     kernel.supervisor = supervisor
     machine = Machine(kernel, boundary, submissions, supervisor)

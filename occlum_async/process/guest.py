@@ -279,7 +279,7 @@ class GuestThread:
         self._places_at = self._base + shared.SLOT_PLACES
         self._window_at = self._base + shared.SLOT_WINDOW
         self._operations_at = self._base + shared.SLOT_OPERATIONS
-        self._blocked = self._base + shared.SLOT_BLOCKED
+        self._patience = self._base + shared.SLOT_PATIENCE
         self.strand: Strand | None = None  # what serves this thread, wherever it waits
         self._handle = submissions.watch(self, self._memory, index)
         host.threads.add(self)
@@ -306,8 +306,8 @@ class GuestThread:
             return
         strand.step()
         if not self.in_guest and not self._gone:
-            # Not answered at once: the call blocks, and the guest had better sleep.
-            self._memory[self._blocked] = 1
+            # Not answered at once: the guest had better sleep, unless it is for a moment only.
+            self._memory[self._patience] = shared.BRIEF if strand.brief else shared.SLEEP
 
     async def receive(self) -> tuple[int, ...]:
         """Wait for the next entry: (number, flags, user_data, six arguments).

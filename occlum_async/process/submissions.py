@@ -24,6 +24,9 @@ CAPACITY = 32768  # threads of one LibOS
 BATCH = 256
 GATHER_NS = 5_000  # how long it looks before what is queued for the host leaves
 SPIN_NS = 20_000  # how long the kernel looks for a submission before it sleeps
+BRIEF_NS = 100_000  # how long it looks for the answer of a disk: to sleep and to wake up takes half of that
+LOOK_NS = 1_000  # how long it looks for a submission between two looks for an answer
+ASLEEP = -1
 GUEST_SPIN = 2000  # how often a guest looks for a completion before it sleeps
 SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
 LOOKS = 32  # how many calls of one guest may follow each other without a look at the clock
@@ -68,6 +71,8 @@ class Submissions:
         self.wakeups = 0
         # Hands over what is queued for the host and takes what came from it; True when anything was.
         self.turn: Callable[[], bool] = lambda: False
+        # Whether an answer of the host is sure to come soon.
+        self.brief: Callable[[], bool] = lambda: False
         lib.poller_sleep(self.poller, self._found, BATCH)
         self._loop.add_reader(self.doorbell, self._rung)
 
@@ -128,28 +133,37 @@ class Submissions:
         lib.poller_wake(poller)
         while time.monotonic_ns() < end:
             count, self._seen = self._seen, None
-            if scheduler.ready and not count:
+            if count is None and scheduler.ready:
                 count = lib.poller_scan(poller, found, BATCH)
-                if not count:
-                    break
-            else:
+            elif count is None:
                 # What guests do next may leave together with what is queued: so look a moment longer.
-                if count is None:
-                    count = lib.poller_spin(poller, found, BATCH, self._gather_ns)
-                if not count and self.turn():
-                    break
-                count = count or lib.poller_spin(poller, found, BATCH, self._spin_ns)
-                if not count:
-                    count = lib.poller_sleep(poller, found, BATCH)
-                    if not count:
-                        self.scheduled = False
-                        return
-            self._looks = LOOKS if count == 1 else 0  # the rest of a batch must not wait for its first
-            self._dispatch(count)
+                count = lib.poller_spin(poller, found, BATCH, self._gather_ns)
+            if not count and not self.turn() and not scheduler.ready:
+                count = self._wait()
+                if count < 0:
+                    self.scheduled = False
+                    return
+            if count:
+                self._looks = LOOKS if count == 1 else 0  # the rest of a batch must not wait for its first
+                self._dispatch(count)
+            elif not scheduler.ready:
+                break  # what the host has answered concerns asyncio
             if scheduler.ready:
                 scheduler.run_ready()
             self._looks = 0
         self.schedule()
+
+    def _wait(self) -> int:
+        """Look a while; then ask guests to ring, and return ASLEEP. How many have submitted, 0 if the host answered."""
+        poller, found = self.poller, self._found
+        count: int = lib.poller_spin(poller, found, BATCH, self._spin_ns)
+        if not count and self._spin_ns and self.brief():
+            end = time.monotonic_ns() + BRIEF_NS
+            while not count and time.monotonic_ns() < end:
+                if self.turn():
+                    return 0
+                count = lib.poller_spin(poller, found, BATCH, LOOK_NS)
+        return count or lib.poller_sleep(poller, found, BATCH) or ASLEEP
 
     def follows(self, handle: int) -> bool:
         """Look a moment whether who has just been answered submits again at once, and nobody else.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
+from .done import DONE
 from .strand import Scheduler
 from .waitqueue import WaitQueue
 
@@ -29,7 +32,14 @@ class Hold:
         self.mutex = mutex
         self.scheduler = scheduler
 
-    async def __aenter__(self) -> None:
+    def __aenter__(self) -> Awaitable[None]:
+        mutex = self.mutex
+        if mutex.locked:
+            return self._wait()
+        mutex.locked = True
+        return DONE
+
+    async def _wait(self) -> None:
         mutex = self.mutex
         while mutex.locked:
             if mutex.queue is None:
@@ -37,7 +47,9 @@ class Hold:
             await mutex.queue.wait(self.scheduler, exclusive=True, interruptible=False)
         mutex.locked = True
 
-    async def __aexit__(self, *_: object) -> None:
-        self.mutex.locked = False
-        if self.mutex.queue:
-            self.mutex.queue.wake()
+    def __aexit__(self, *_: object) -> Awaitable[None]:
+        mutex = self.mutex
+        mutex.locked = False
+        if mutex.queue is not None:
+            mutex.queue.wake()
+        return DONE

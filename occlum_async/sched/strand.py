@@ -43,7 +43,7 @@ def _suspend() -> Generator[None, Any, Any]:
 class Strand:
     """One line of execution. Subclasses say how it is suspended and how it is continued."""
 
-    __slots__ = ("_timer", "interrupted", "interruptible", "owner", "parked", "scheduler", "ticket")
+    __slots__ = ("_timer", "brief", "interrupted", "interruptible", "owner", "parked", "scheduler", "ticket")
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler = scheduler
@@ -51,6 +51,8 @@ class Strand:
         self.ticket = 0
         self.parked = False
         self.interruptible = False
+        # Whether what it waits for takes no longer than to sleep and to wake up.
+        self.brief = False
         # Set while something (a signal, death) wants this strand's attention: the next interruptible
         # park fails at once. The owner clears it when it has looked.
         self.interrupted = False

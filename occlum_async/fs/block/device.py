@@ -51,6 +51,9 @@ class BlockDevice(ABC):
     def begin_writeback(self, block: int, count: int) -> None:  # noqa: B027 - a hint may be ignored
         """A hint: these blocks were written for good, and need not wait for the next ``sync`` on their way."""
 
+    def will_need(self, block: int, count: int) -> None:  # noqa: B027 - a hint may be ignored
+        """A hint: these blocks will be read before long, one at a time."""
+
     atomic_sync: bool = False
     # Set by who uses a device with ``atomic_sync``: called when half of the room is used that there is for what is not
     # synced yet. If there is none left, the device syncs by itself, whatever has been written at that moment.

@@ -6,6 +6,7 @@ above to verify.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -125,6 +126,10 @@ class HostImage(BlockDevice):
 
     def begin_writeback(self, block: int, count: int) -> None:
         self._boundary.begin_writeback(self._fd, block * BLOCK, count * BLOCK)
+
+    def will_need(self, block: int, count: int) -> None:
+        with contextlib.suppress(SyscallError):
+            self._boundary.will_need(self._fd, block * BLOCK, count * BLOCK)
 
     def resize(self, blocks: int) -> None:
         """Make the file longer or shorter."""

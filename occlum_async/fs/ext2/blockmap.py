@@ -57,29 +57,36 @@ class BlockMap:
 
     async def find(self, inode: Ext2Inode, number: int, limit: int) -> tuple[int, int]:
         """The run that block ``number`` begins: its place (0 for a hole), and its length, at most ``limit``. EIO."""
-        leaf, index = divmod(number - DIRECT, self.fanout)
+        known = self.known(inode, number, limit)
+        if known is not None:
+            return known
         leaves = inode.leaves
-        pointer = leaves.get(leaf, 0)
-        buffer = self.fs.buffers.cached(pointer) if pointer else None
-        if buffer is not None:
-            words: Words = buffer.words
+        path = self.path(number)
+        words: Words = inode.pointers
+        for depth, index in enumerate(path[:-1]):
+            pointer = words[index]
+            if not pointer:
+                span = self.fanout ** (len(path) - 1 - depth)
+                return 0, min(limit, span - (number - self._start(len(path))) % span)
+            words = (await self.indirect(inode, pointer)).words
+        index, end = path[-1], DIRECT
+        if len(path) > 1:
             end = self.fanout
-        else:
-            path = self.path(number)
-            words = inode.pointers
-            for depth, index in enumerate(path[:-1]):
-                pointer = words[index]
-                if not pointer:
-                    span = self.fanout ** (len(path) - 1 - depth)
-                    return 0, min(limit, span - (number - self._start(len(path))) % span)
-                words = (await self.indirect(inode, pointer)).words
-            index, end = path[-1], DIRECT
-            if len(path) > 1:
-                end = self.fanout
-                if len(leaves) >= LEAVES:
-                    leaves.clear()
-                leaves[leaf] = pointer
-        place, length = run_in(words, index, min(end, index + limit))
+            if len(leaves) >= LEAVES:
+                leaves.clear()
+            leaves[(number - DIRECT) // self.fanout] = pointer
+        return self._run(inode, words, index, min(end, index + limit))
+
+    def known(self, inode: Ext2Inode, number: int, limit: int) -> tuple[int, int] | None:
+        """``find`` if the indirect block that tells is in memory, and where it is is known; else None."""
+        leaf, index = divmod(number - DIRECT, self.fanout)
+        pointer = inode.leaves.get(leaf)
+        buffer = self.fs.buffers.cached(pointer) if pointer else None
+        return None if buffer is None else self._run(inode, buffer.words, index, min(self.fanout, index + limit))
+
+    def _run(self, inode: Ext2Inode, words: Words, index: int, end: int) -> tuple[int, int]:
+        """What the words from ``index`` on refer to, checked; see ``run_in``."""
+        place, length = run_in(words, index, end) if end - index > 1 else (words[index], 1)
         if place:
             self.check(inode, place, length)
         return place, length
@@ -99,9 +106,9 @@ class BlockMap:
         first = superblock.first_data_block
         if place <= first or place + count > superblock.blocks_count:
             raise self.fs.fault(f"inode {inode.ino} refers to block {place}+{count}, which does not exist")
-        end = place + count
+        end, per_group = place + count, superblock.blocks_per_group
         while place < end:  # a run may be of several groups
-            part = min(end - place, superblock.blocks_per_group - (place - first) % superblock.blocks_per_group)
+            part = 1 if count == 1 else min(end - place, per_group - (place - first) % per_group)
             if self.fs.groups.holds_metadata(place, part):
                 raise self.fs.fault(f"inode {inode.ino} refers to block {place}+{part} of the file system's own tables")
             place += part

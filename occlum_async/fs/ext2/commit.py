@@ -13,11 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 from ...sched.apart import apart
+from ...sched.done import DONE
 from ...sched.strand import Scheduler
 from ...sched.waitqueue import WaitQueue
 
 
-class Gate(AbstractAsyncContextManager[None]):
+class Gate:
     """``async with gate`` is one change: many may be under way, none while the gate is shut."""
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -26,16 +27,21 @@ class Gate(AbstractAsyncContextManager[None]):
         self.is_shut = False
         self._queue = WaitQueue()
 
-    async def __aenter__(self) -> None:
-        await self.enter()
+    def __aenter__(self) -> Awaitable[None]:
+        return self.enter()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __aexit__(self, *_: object) -> Awaitable[None]:
         self.leave()
+        return DONE
 
-    async def enter(self) -> None:
+    def enter(self) -> Awaitable[None]:
         """Begin a change, when the gate is open."""
+        if self.is_shut:
+            return self._wait()
+        self.inside += 1
+        return DONE
+
+    async def _wait(self) -> None:
         while self.is_shut:
             await self._queue.wait(self.scheduler, interruptible=False)
         self.inside += 1
@@ -43,7 +49,7 @@ class Gate(AbstractAsyncContextManager[None]):
     def leave(self) -> None:
         """The change is done."""
         self.inside -= 1
-        if not self.inside:
+        if self.is_shut and not self.inside:  # while the gate is open nobody waits
             self._queue.wake()
 
     def closed(self) -> Closed:

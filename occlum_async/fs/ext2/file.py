@@ -58,9 +58,10 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
         async with self.reading:
             block = first
             while block < end:
-                place, length = await fs.map.find(self, block, end - block)
+                place, length = fs.map.known(self, block, end - block) or await fs.map.find(self, block, end - block)
                 if place:
-                    place, length = await self._extended(place, length, block, end)
+                    if block + length < end:
+                        place, length = await self._extended(place, length, block, end)
                     data = await fs.io.read(place, length)
                     if length * size == count * PAGE:
                         return data
@@ -110,7 +111,8 @@ class Ext2File(Ext2Inode, CachedInode, PageStore):
             if block in promised:
                 block += 1
                 continue
-            place, length = await self.fs.map.find(self, block, end - block)
+            found = self.fs.map.known(self, block, end - block) or await self.fs.map.find(self, block, end - block)
+            place, length = found
             if not place:
                 return False
             block += length

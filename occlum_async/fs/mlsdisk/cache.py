@@ -53,6 +53,15 @@ class NodeCache:
         start = slot * BLOCK + number % FANOUT * ENTRY_SIZE
         return bytes(self.view[start : start + ENTRY_SIZE])
 
+    def places(self, slot: int) -> list[int]:
+        """Where the children of a node lie on the disk; 0 for holes."""
+        return self.page(slot).cast("I")[ENTRY_SIZE // 4 - 1 :: ENTRY_SIZE // 4].tolist()
+
+    @property
+    def free(self) -> int:
+        """Slots that hold nothing."""
+        return len(self._free)
+
     def touch(self, slots: Iterable[int]) -> None:
         """These are being used."""
         for slot in slots:

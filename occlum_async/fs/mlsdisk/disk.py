@@ -138,7 +138,12 @@ class MlsDisk(BlockDevice):
         self._check(block, count)
         self.statistics.user_read += count
         if count == 1:
-            return await self._read_one(block)
+            writer = self._writer
+            if writer.busy or writer.gathered_any:
+                if content := writer.gathered(block, 1):
+                    return content[0][1]
+                await writer.settled(block, 1)
+            return await self._volume.read_one(block)
         if count <= READ_PIECE:
             return await self._read(block, count)
         whole = bytearray(count * BLOCK)
@@ -146,13 +151,6 @@ class MlsDisk(BlockDevice):
             piece = min(READ_PIECE, count - start)
             whole[start * BLOCK : (start + piece) * BLOCK] = await self._read(block + start, piece)
         return whole
-
-    async def _read_one(self, block: int) -> bytes | bytearray:
-        if self._writer.busy or self._writer.gathered_any:
-            if content := self._writer.gathered(block, 1):
-                return content[0][1]
-            await self._writer.settled(block, 1)
-        return await self._volume.read_one(block)
 
     async def _read(self, block: int, count: int) -> bytes | bytearray:
         gathered = self._writer.gathered(block, count)

@@ -13,6 +13,7 @@ import errno
 import logging
 from array import array
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from ...abi.errors import SyscallError
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 NUMBER_MASK = (1 << KIND_SHIFT) - 1
 # Nodes that are read or written in one go.
 BATCH = 256
+# Nodes that are read where one of them is asked for.
+NEIGHBOURS = 16
+# Blocks of a disk whose nodes (of 128 blocks each) the host can be expected to keep: 128 GiB have 1 GiB of them.
+NEAR = 1 << 25
 
 
 class Forest:
@@ -85,14 +90,55 @@ class Forest:
             parents = {parent_of(key) for key in missing if not self.is_root(key)}
             if any(key not in slot_of for key in parents):
                 await self.ensure(parents)
-                continue
-            await self._load(sorted(missing))
+            elif len(missing) == 1:
+                await self._load_one(missing.pop())
+            else:
+                await self._load(sorted(missing))
 
     def _entry(self, key: int) -> bytes:
         """The entry of a node whose parent is cached."""
         if self.is_root(key):
             return self.roots[key >> KIND_SHIFT]
         return self.cache.entry(self.cache.slot_of[parent_of(key)], key)
+
+    async def _load_one(self, key: int) -> None:
+        """Load a node, and those that lie around it as far as there is room that nobody has used yet."""
+        entry = self._entry(key)
+        if entry == HOLE:
+            self._insert(key, entry, bytes(BLOCK))
+            return
+        kind = key >> KIND_SHIFT
+        if not self.is_root(key):
+            if self.cache.free >= NEIGHBOURS:
+                with suppress(SyscallError):  # one that can't be read must not take its neighbours with it
+                    await self._read_nodes(kind, self._neighbours(key), strict=False)
+            elif self.io.device.blocks <= NEAR:
+                place = int.from_bytes(entry[-4:], "little") // NEIGHBOURS * NEIGHBOURS
+                self.io.device.will_need(place, min(NEIGHBOURS, self.io.device.blocks - place))
+        if self._stale(key, entry):
+            return  # it is there now
+        page = await self.io.read_one(kind, key & NUMBER_MASK, entry)
+        if page is None:
+            self._damaged(key, entry)
+        else:
+            self._insert(key, entry, page)
+
+    def _neighbours(self, key: int) -> list[tuple[int, bytes]]:
+        """Nodes with their entries: the one of ``key``, and its siblings beside it on the disk that are not cached."""
+        slot_of = self.cache.slot_of
+        places = self.cache.places(slot_of[parent_of(key)])
+        number = key % FANOUT
+        base = key - number
+
+        def beside(one: int, other: int) -> bool:
+            return places[other] == places[one] + other - one and base + other not in slot_of
+
+        first = last = number
+        while first and last - first + 1 < NEIGHBOURS // 2 and beside(first, first - 1):
+            first -= 1
+        while last + 1 < FANOUT and last - first + 1 < NEIGHBOURS and beside(last, last + 1):
+            last += 1
+        return [(base + one, self._entry(base + one)) for one in range(first, last + 1)]
 
     async def _load(self, keys: list[int]) -> None:
         wanted = [(key, self._entry(key)) for key in keys]
@@ -106,16 +152,23 @@ class Forest:
             for kind in {key >> KIND_SHIFT for key, _ in part}:
                 await self._read_nodes(kind, [item for item in part if item[0] >> KIND_SHIFT == kind])
 
-    async def _read_nodes(self, kind: int, nodes: list[tuple[int, bytes]]) -> None:
+    async def _read_nodes(self, kind: int, nodes: list[tuple[int, bytes]], strict: bool = True) -> None:
+        """Load nodes of a kind. EIO for one that does not verify; if not ``strict`` it is left out."""
         addresses = numbers(key & NUMBER_MASK for key, _ in nodes)
         pages, bad = await self.io.read(kind, addresses, b"".join(entry for _, entry in nodes))
         view = memoryview(pages)
         for index, (key, entry) in enumerate(nodes):
-            if bad[index] and not self._stale(key, entry):
-                self.io.statistics.damaged += 1
-                log.error("mlsdisk: node %d of kind %d does not verify", key & NUMBER_MASK, kind)
-                raise SyscallError(errno.EIO)
-            self._insert(key, entry, view[index * BLOCK : (index + 1) * BLOCK])
+            if not bad[index]:
+                self._insert(key, entry, view[index * BLOCK : (index + 1) * BLOCK])
+            elif strict:
+                self._damaged(key, entry)
+
+    def _damaged(self, key: int, entry: bytes) -> None:
+        """What was read for a node does not verify: EIO, unless it is of no use anyhow."""
+        if not self._stale(key, entry):
+            self.io.statistics.damaged += 1
+            log.error("mlsdisk: node %d of kind %d does not verify", key & NUMBER_MASK, key >> KIND_SHIFT)
+            raise SyscallError(errno.EIO)
 
     def _stale(self, key: int, entry: bytes) -> bool:
         """Whether somebody loaded or wrote the node while it was being read, so that what was read is of no use."""
@@ -125,7 +178,7 @@ class Forest:
             return True
         return self._entry(key) != entry
 
-    def _insert(self, key: int, entry: bytes, page: bytes | memoryview) -> None:
+    def _insert(self, key: int, entry: bytes, page: bytes | bytearray | memoryview) -> None:
         if self._stale(key, entry):
             return
         if not self.is_root(key):

@@ -30,6 +30,7 @@ class Pending:
         self._table = FFI.gc(table, LIB.pending_free)
         self.limit = int(places * FULL)
         self._one, self._two = FFI.new("uint32_t *"), FFI.new("uint32_t *")
+        self._entry = FFI.new("uint8_t[]", ENTRY_SIZE)
 
     def __len__(self) -> int:
         return int(LIB.pending_count(self._table))
@@ -55,6 +56,13 @@ class Pending:
         """Put what is kept here over ``entries``; whether that was all of them."""
         found = LIB.pending_get(self._table, u32(addresses), len(addresses), FFI.from_buffer(entries))
         return bool(found == len(addresses))
+
+    def get_one(self, address: int) -> bytes:
+        """The entry of an address that is kept here; nothing for another."""
+        self._one[0] = address
+        if not LIB.pending_get(self._table, self._one, 1, self._entry):
+            return b""
+        return bytes(FFI.buffer(self._entry))
 
     def move(self, addresses: Any, expected: Any, places: Any) -> bytearray:
         """As ``Arena.move``; 2 for what is not kept here."""

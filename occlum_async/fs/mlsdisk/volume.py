@@ -102,7 +102,7 @@ class Volume:
         """The content of one address. EIO when it is damaged."""
         key, before = LEAF + address // FANOUT, b""
         while True:
-            entry = self._pending_one(address)
+            entry = self.pending.get_one(address)
             if not entry:
                 slot = self.cache.slot_of.get(key)
                 if slot is None:
@@ -120,13 +120,6 @@ class Volume:
                 return data
             # The block may have been overwritten, and its place used again, while it was being read.
             before = entry
-
-    def _pending_one(self, address: int) -> bytes:
-        """The entry of an address that is not in the index yet; nothing when there is none."""
-        if not len(self.pending):
-            return b""
-        entry = bytearray(ENTRY_SIZE)
-        return bytes(entry) if self.pending.get(numbers((address,)), entry) else b""
 
     async def read(self, addresses: Any) -> bytearray:
         """The contents of a few addresses. EIO when one of them is damaged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 
 from ...sched.strand import Scheduler
@@ -54,6 +55,10 @@ class Boundary(HostCalls, ABC):
         Nothing follows from it, and nobody is told what became of it. Here it is ignored.
         """
 
+    def will_need(self, fd: int, offset: int, length: int) -> None:
+        """A hint: this part of a file will be read soon, all of it (posix_fadvise(2))."""
+        self.call("will_need", os.posix_fadvise, fd, offset, length, os.POSIX_FADV_WILLNEED)
+
     @abstractmethod
     async def open(
         self, directory: int, name: bytes, flags: int, mode: int = 0, resolve: int = RESOLVE_CONFINED
@@ -74,6 +79,10 @@ class Boundary(HostCalls, ABC):
 
         The event loop does it by itself; a scheduler that polls instead of returning to it calls this.
         """
+        return False
+
+    def brief(self) -> bool:
+        """Whether somebody waits for what takes no longer than to sleep and to wake up: a read from the host's disk."""
         return False
 
     async def shutdown(self) -> None:

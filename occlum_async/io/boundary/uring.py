@@ -23,7 +23,7 @@ from .base import MAX_TRANSFER, STREAM, Boundary
 from .calls import RESOLVE_CONFINED
 from .counters import Counters
 from .options import DEFAULT, RingOptions
-from .ring import Ring
+from .ring import Operation, Ring
 from .uring_network import UringNetwork
 
 # Sizes of the buffers that reads use, and how many of each are kept: fresh memory costs more than the copy.
@@ -62,6 +62,7 @@ class UringBoundary(Boundary):
         self._closing: set[int] = set()
         self._unclosed: list[int] = []
         self._writes_at_once = True
+        self._disk_reads = 0  # under way
 
     @property
     def network(self) -> UringNetwork:
@@ -91,7 +92,7 @@ class UringBoundary(Boundary):
         operation, result = self._ring.start("read", self._lib.IORING_OP_READ, fd, address, size, place, 0, buffer)
         if operation is not None:
             try:
-                result = await self._ring.finish(operation, stream)
+                result = await (self._ring.finish(operation, True) if stream else self._from_disk(operation))
             except asyncio.CancelledError:
                 if stream and operation.done and 0 < operation.result <= size:
                     self._unread[fd] = self._ffi.buffer(buffer, operation.result)[:]
@@ -105,6 +106,17 @@ class UringBoundary(Boundary):
         if len(pool) < KEPT[room]:
             pool.append(buffer)
         return data
+
+    async def _from_disk(self, operation: Operation) -> int:
+        """Wait for the disk: one who waits alone does not give his processor up."""
+        strand = self.scheduler.current()
+        self._disk_reads += 1
+        strand.brief = self._disk_reads == 1
+        try:
+            return await self._ring.finish(operation, False)
+        finally:
+            strand.brief = False
+            self._disk_reads -= 1
 
     async def write(self, fd: int, data: bytes | bytearray | memoryview, offset: int = STREAM) -> int:
         view = memoryview(data)[:MAX_TRANSFER] if len(data) > MAX_TRANSFER else data
@@ -245,6 +257,9 @@ class UringBoundary(Boundary):
         for ring in self._rings:
             taken = ring.take() or taken
         return taken
+
+    def brief(self) -> bool:
+        return self._disk_reads == 1
 
     async def shutdown(self) -> None:
         if self._network is not None:
