@@ -23,9 +23,12 @@ PAGE = 4096
 CAPACITY = 32768  # threads of one LibOS
 BATCH = 256
 GATHER_NS = 5_000  # how long it looks before what is queued for the host leaves
-SPIN_NS = 20_000  # how long the kernel looks for a submission before it sleeps
-BRIEF_NS = 100_000  # how long it looks for the answer of a disk: to sleep and to wake up takes half of that
-LOOK_NS = 1_000  # how long it looks for a submission between two looks for an answer
+SPIN_NS, SPIN_MAX_NS = (
+    20_000,
+    200_000,
+)  # how long the kernel looks for a submission before it sleeps, at least and at most
+BRIEF_NS = 100_000  # how long it looks for the answer of a disk, at least
+LOOK_NS = 2_000  # how long it looks for a submission between two looks for an answer of the host
 ASLEEP = -1
 GUEST_SPIN = 2000  # how often a guest looks for a completion before it sleeps
 SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
@@ -53,13 +56,16 @@ class Submissions:
         os.ftruncate(self.page_fd, shared.PAGE_SIZE)
         self._page = mmap.mmap(self.page_fd, shared.PAGE_SIZE)
         self._page[shared.PAGE_TABLE : shared.PAGE_TABLE + len(table)] = table
-        self._spin_ns = SPIN_NS if len(os.sched_getaffinity(0)) > 1 else 0
-        self._gather_ns = min(GATHER_NS, self._spin_ns)
+        alone = len(os.sched_getaffinity(0)) == 1  # then guests run only while the kernel does not
+        self._spin_ns = SPIN_NS
+        self._look_ns = 0 if alone else LOOK_NS
+        self._gather_ns = 0 if alone else GATHER_NS
+        self._asleep_since = 0
         self._looks = 0  # how often ``follows`` may still look; 0 while nobody serves
         self._seen: int | None = None  # how many of ``_found`` it has seen and left to be served
         self._set_word(shared.PAGE_GRANTS, grants)
         self._set_word(shared.PAGE_MEMORY, min(memory // PAGE, (1 << 32) - 1))
-        self._set_word(shared.PAGE_SPIN, GUEST_SPIN if self._spin_ns else 0)
+        self._set_word(shared.PAGE_SPIN, 0 if alone else GUEST_SPIN)
         self.doorbell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.poller = lib.poller_new(ffi.from_buffer(self._page), CAPACITY)
         if self.poller == ffi.NULL:
@@ -113,6 +119,7 @@ class Submissions:
         with suppress(BlockingIOError):
             os.eventfd_read(self.doorbell)
         if not self.scheduled:
+            self._woken()
             self._serve()
 
     def schedule(self) -> None:
@@ -154,16 +161,29 @@ class Submissions:
         self.schedule()
 
     def _wait(self) -> int:
-        """Look a while; then ask guests to ring, and return ASLEEP. How many have submitted, 0 if the host answered."""
+        """Look a while; then ask guests to ring, and return ASLEEP. How many have submitted, 0 if the host answered.
+
+        To sleep and to wake up takes longer than most guests compute between two calls: so how long this looks follows
+        how soon they have rung lately, as a hypervisor polls before it halts a processor.
+        """
         poller, found = self.poller, self._found
-        count: int = lib.poller_spin(poller, found, BATCH, self._spin_ns)
-        if not count and self._spin_ns and self.brief():
-            end = time.monotonic_ns() + BRIEF_NS
-            while not count and time.monotonic_ns() < end:
-                if self.turn():
-                    return 0
-                count = lib.poller_spin(poller, found, BATCH, LOOK_NS)
-        return count or lib.poller_sleep(poller, found, BATCH) or ASLEEP
+        end = time.monotonic_ns() + (max(BRIEF_NS, self._spin_ns) if self.brief() else self._spin_ns)
+        while True:
+            count: int = lib.poller_spin(poller, found, BATCH, self._look_ns)
+            if count:
+                return count
+            if not self._look_ns or time.monotonic_ns() >= end:
+                break
+            if self.turn():
+                return 0
+        self._spin_ns = max(self._spin_ns // 2, SPIN_NS)
+        self._asleep_since = time.monotonic_ns()
+        return lib.poller_sleep(poller, found, BATCH) or ASLEEP
+
+    def _woken(self) -> None:
+        """A guest has rung: was it so soon that a longer look would have found it?"""
+        if time.monotonic_ns() - self._asleep_since < SPIN_MAX_NS:
+            self._spin_ns = min(4 * self._spin_ns, SPIN_MAX_NS)
 
     def follows(self, handle: int) -> bool:
         """Look a moment whether who has just been answered submits again at once, and nobody else.
