@@ -92,7 +92,7 @@ async def boot(config: Config, spec: rootfs.RootSpec, network: NetworkSpec) -> M
         grants |= shared.GRANT_FILES
     config.network = network.mode
     submissions = Submissions(scheduler, grants, shim_table(TABLE), config.memory)
-    submissions.turn, submissions.brief = boundary.turn, boundary.brief
+    submissions.turn, submissions.brief, submissions.prepare = boundary.turn, boundary.brief, boundary.prepare
     supervisor = Supervisor(scheduler, submissions)
     kernel.supervisor = supervisor
     machine = Machine(kernel, boundary, submissions, supervisor)

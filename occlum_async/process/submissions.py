@@ -28,7 +28,8 @@ SPIN_NS, SPIN_MAX_NS = (
     200_000,
 )  # how long the kernel looks for a submission before it sleeps, at least and at most
 BRIEF_NS = 100_000  # how long it looks for the answer of a disk, at least
-LOOK_NS = 2_000  # how long it looks for a submission between two looks for an answer of the host
+# How long it looks for a submission between two looks for answers of the host: those of sockets had better gather.
+LOOK_NS, BRIEF_LOOK_NS = 20_000, 2_000
 ASLEEP = -1
 GUEST_SPIN = 2000  # how often a guest looks for a completion before it sleeps
 SLICE_NS = 2_000_000  # how long guests are served before asyncio's other callbacks have a turn
@@ -57,7 +58,7 @@ class Submissions:
         self._page = mmap.mmap(self.page_fd, shared.PAGE_SIZE)
         self._page[shared.PAGE_TABLE : shared.PAGE_TABLE + len(table)] = table
         alone = len(os.sched_getaffinity(0)) == 1  # then guests run only while the kernel does not
-        self._spin_ns = SPIN_NS
+        self.spin_ns = SPIN_NS
         self._look_ns = 0 if alone else LOOK_NS
         self._gather_ns = 0 if alone else GATHER_NS
         self._asleep_since = 0
@@ -77,6 +78,8 @@ class Submissions:
         self.wakeups = 0
         # Hands over what is queued for the host and takes what came from it; True when anything was.
         self.turn: Callable[[], bool] = lambda: False
+        # Does a little of that, in the time that a guest needs until it calls again.
+        self.prepare: Callable[[], None] = lambda: None
         # Whether an answer of the host is sure to come soon.
         self.brief: Callable[[], bool] = lambda: False
         lib.poller_sleep(self.poller, self._found, BATCH)
@@ -145,7 +148,9 @@ class Submissions:
             elif count is None:
                 # What guests do next may leave together with what is queued: so look a moment longer.
                 count = lib.poller_spin(poller, found, BATCH, self._gather_ns)
-            if not count and not self.turn() and not scheduler.ready:
+            if not count:
+                if scheduler.ready or self.turn():
+                    break  # by way of asyncio: what the host tells of sockets had better gather, too
                 count = self._wait()
                 if count < 0:
                     self.scheduled = False
@@ -154,7 +159,7 @@ class Submissions:
                 self._looks = LOOKS if count == 1 else 0  # the rest of a batch must not wait for its first
                 self._dispatch(count)
             elif not scheduler.ready:
-                break  # what the host has answered concerns asyncio
+                break
             if scheduler.ready:
                 scheduler.run_ready()
             self._looks = 0
@@ -167,23 +172,26 @@ class Submissions:
         how soon they have rung lately, as a hypervisor polls before it halts a processor.
         """
         poller, found = self.poller, self._found
-        end = time.monotonic_ns() + (max(BRIEF_NS, self._spin_ns) if self.brief() else self._spin_ns)
+        spin, look = self.spin_ns, self._look_ns
+        if look and self.brief():
+            spin, look = max(spin, BRIEF_NS), BRIEF_LOOK_NS
+        end = time.monotonic_ns() + spin
         while True:
-            count: int = lib.poller_spin(poller, found, BATCH, self._look_ns)
+            count: int = lib.poller_spin(poller, found, BATCH, look)
             if count:
                 return count
-            if not self._look_ns or time.monotonic_ns() >= end:
+            if not look or time.monotonic_ns() >= end:
                 break
             if self.turn():
                 return 0
-        self._spin_ns = max(self._spin_ns // 2, SPIN_NS)
+        self.spin_ns = max(self.spin_ns // 2, SPIN_NS)
         self._asleep_since = time.monotonic_ns()
         return lib.poller_sleep(poller, found, BATCH) or ASLEEP
 
     def _woken(self) -> None:
         """A guest has rung: was it so soon that a longer look would have found it?"""
         if time.monotonic_ns() - self._asleep_since < SPIN_MAX_NS:
-            self._spin_ns = min(4 * self._spin_ns, SPIN_MAX_NS)
+            self.spin_ns = min(4 * self.spin_ns, SPIN_MAX_NS)
 
     def follows(self, handle: int) -> bool:
         """Look a moment whether who has just been answered submits again at once, and nobody else.
@@ -194,8 +202,11 @@ class Submissions:
         if not self._looks or self.scheduler.ready:
             return False
         self._looks -= 1
-        found = self._found
-        count = lib.poller_spin(self.poller, found, BATCH, self._gather_ns)
+        poller, found = self.poller, self._found
+        count = lib.poller_scan(poller, found, BATCH)
+        if not count:
+            self.prepare()
+            count = lib.poller_spin(poller, found, BATCH, self._gather_ns)
         if count == 1 and found[0] == handle:
             return True
         self._looks = 0

@@ -81,6 +81,9 @@ class Boundary(HostCalls, ABC):
         """
         return False
 
+    def prepare(self) -> None:
+        """Do some of what ``turn`` would do: the caller waits for a guest, which is about to call again."""
+
     def brief(self) -> bool:
         """Whether somebody waits for what takes no longer than to sleep and to wake up: a read from the host's disk."""
         return False

@@ -163,6 +163,8 @@ class HostNetwork(ABC):
         self.calls = calls
         self.counters = calls.counters
         self._deferred: list[Callable[[], None]] = []
+        self._early: list[Callable[[], None]] = []  # those that ``run_ripe`` may call
+        self._ripe = 0  # so many of these were there when it was called last
 
     # -- plain calls -----------------------------------------------------------------
 
@@ -282,10 +284,13 @@ class HostNetwork(ABC):
 
     # -- for those who submit at the end of a turn --------------------------------------
 
-    def defer(self, function: Callable[[], None]) -> None:
-        """Call ``function`` once at the end of this turn of the event loop, before what is queued leaves."""
-        self._deferred.append(function)
-        if len(self._deferred) == 1:
+    def defer(self, function: Callable[[], None], early: bool = False) -> None:
+        """Call ``function`` once at the end of this turn of the event loop, before what is queued leaves.
+
+        ``early``: or before, when there is nothing else to do, see ``run_ripe``.
+        """
+        (self._early if early else self._deferred).append(function)
+        if len(self._early) + len(self._deferred) == 1:
             self._flush_later()
 
     @abstractmethod
@@ -294,16 +299,29 @@ class HostNetwork(ABC):
 
     def run_deferred(self) -> bool:
         """Call what was deferred; True when there was something."""
-        if not self._deferred:
+        if not self._deferred and not self._early:
             return False
-        deferred, self._deferred = self._deferred, []
+        deferred = self._early + self._deferred
+        self._deferred, self._early, self._ripe = [], [], 0
         for function in deferred:
             function()
         return True
 
+    def run_ripe(self) -> None:
+        """Call what was deferred, and may be early, before the last call of this: its program does something else now.
+
+        For moments in which there is nothing else to do. A program that writes in pieces still gets them sent at once.
+        """
+        early = self._early
+        if early:
+            ripe, self._early = early[: self._ripe], early[self._ripe :]
+            self._ripe = len(self._early)
+            for function in ripe:
+                function()
+
     def cancel_all(self) -> None:
         """The boundary shuts down: nothing deferred is called any more."""
-        self._deferred = []
+        self._deferred, self._early, self._ripe = [], [], 0
 
     # -- checks --------------------------------------------------------------------------
 

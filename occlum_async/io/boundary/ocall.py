@@ -43,6 +43,9 @@ class OcallBoundary(Boundary):
     def turn(self) -> bool:
         return self._network.run_deferred()
 
+    def prepare(self) -> None:
+        self._network.run_ripe()
+
     async def read(self, fd: int, size: int, offset: int = STREAM) -> bytes:
         size = min(size, MAX_TRANSFER)
         if offset == STREAM:

@@ -258,6 +258,10 @@ class UringBoundary(Boundary):
             taken = ring.take() or taken
         return taken
 
+    def prepare(self) -> None:
+        if self._network is not None:
+            self._network.run_ripe()
+
     def brief(self) -> bool:
         return self._disk_reads == 1
 

@@ -41,6 +41,8 @@ RECEIVE_LIMIT = 256 << 10
 ORPHAN = 60.0
 # A copy less is worth the host's trouble from here on, and not on the way to the host itself.
 ZERO_COPY_MIN = 32 << 10
+# Who sends more than that sends a stream, of which the more the better leaves at once.
+GATHER_MIN = 16 << 10
 # Corked bytes wait until there are so many, or for so many seconds, as on Linux.
 CORK_MAX, CORK_TIME = 32 << 10, 0.2
 
@@ -180,7 +182,7 @@ class Wire(TcpSocket):
         self._more = False
         if not self._deferred and not self._leaving:
             self._deferred = True
-            self.network.defer(self._forward)
+            self.network.defer(self._forward, self.peer is not None and self.peer.sent < GATHER_MIN)
 
     def _forward(self) -> None:
         self._deferred = False

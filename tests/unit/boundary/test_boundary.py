@@ -366,3 +366,30 @@ def test_uvloop(tmp_path: Path) -> None:
         return data
 
     assert uvloop.run(main()) == b"uv"
+
+
+async def test_who_waits_alone_for_the_disk_is_known(
+    ring: UringBoundary, file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow: list[ring_module.Operation] = []
+
+    def start(self: ring_module.Ring, *_: object) -> tuple[ring_module.Operation, int]:
+        slow.append(ring_module.Operation(None))
+        return slow[-1], 0
+
+    def done(operation: ring_module.Operation) -> None:
+        operation.done = True
+        operation.completed(0, 0)
+
+    monkeypatch.setattr(ring_module.Ring, "start", start)
+    assert not ring.brief()
+    first = asyncio.create_task(ring.read(file, 10, 0))
+    await asyncio.sleep(0)
+    assert ring.brief()
+    second = asyncio.create_task(ring.read(file, 10, 0))
+    await asyncio.sleep(0)
+    assert not ring.brief(), "two would take the processors from each other"
+    for operation, task in zip(slow, (first, second), strict=True):
+        done(operation)
+        assert await task == b""
+    assert not ring.brief()

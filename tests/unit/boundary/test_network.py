@@ -296,3 +296,20 @@ async def test_long_data_is_not_copied_while_buffers_are_left(buffers: int, away
     await boundary.shutdown()
     assert [bytes(view) for view in kept] == expected
     peer.close()
+
+
+async def test_what_may_be_early_waits_for_a_second_moment(boundary: Boundary) -> None:
+    network = boundary.network
+    called: list[str] = []
+    network.defer(lambda: called.append("early"), early=True)
+    network.defer(lambda: called.append("late"))
+    network.run_ripe()
+    assert called == [], "its program may still add to it"
+    network.defer(lambda: called.append("later"), early=True)
+    network.run_ripe()
+    assert called == ["early"]
+    network.run_ripe()
+    assert called == ["early", "later"]
+    network.run_ripe()
+    assert network.run_deferred() and called == ["early", "later", "late"]
+    assert not network.run_deferred()

@@ -23,7 +23,7 @@ from occlum_async.fs.mlsdisk.blockio import EARLY, HAND_OVER, SealedBlocks
 from occlum_async.fs.mlsdisk.cache import NodeCache
 from occlum_async.fs.mlsdisk.cipher import Cipher, NativeCipher, best_cipher, numbers, package_cipher
 from occlum_async.fs.mlsdisk.counter import check_fresh
-from occlum_async.fs.mlsdisk.forest import Forest
+from occlum_async.fs.mlsdisk.forest import NEIGHBOURS, Forest
 from occlum_async.fs.mlsdisk.keys import EPOCH_BLOCKS, Keys
 from occlum_async.fs.mlsdisk.layout import (
     DATA,
@@ -322,6 +322,75 @@ async def test_the_cache_keeps_the_way_to_each_node() -> None:
         for key in cache.slot_of:
             assert forest.is_root(key) or (key >> 32) + 1 << 32 | (key & 0xFFFFFFFF) // 128 in cache.slot_of
     assert len(cache.slot_of) <= cache.slots
+
+
+async def written_leaves(forest: Forest, geometry: Geometry, count: int) -> None:
+    """Leaves that begin with their number, side by side on the device, and an empty cache."""
+    for leaf in range(count):
+        await forest.ensure((node_key(INDEX, leaf),))
+        slot = forest.cache.slot_of[node_key(INDEX, leaf)]
+        forest.cache.page(slot)[:4] = (leaf + 1).to_bytes(4, "little")
+        forest.cache.mark_dirty(slot)
+    place = geometry.first
+    for kind in range(INDEX, geometry.index_top + 1):
+        keys = forest.cache.dirty_keys(kind)
+        await forest.write_nodes(keys, numbers(range(place, place + len(keys))))
+        place += len(keys)
+    forest.cache.clear()
+
+
+def leaf_number(forest: Forest, leaf: int) -> int:
+    return int.from_bytes(forest.cache.page(forest.cache.slot_of[node_key(INDEX, leaf)])[:4], "little") - 1
+
+
+async def test_nodes_come_with_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    io, forest, _, geometry = stack()
+    await written_leaves(forest, geometry, 100)
+    reads: list[tuple[int, int]] = []
+    read = io.device.read
+
+    async def counted(block: int, count: int) -> bytes | bytearray | memoryview:
+        reads.append((block, count))
+        return await read(block, count)
+
+    monkeypatch.setattr(io.device, "read", counted)
+    await forest.ensure((node_key(INDEX, 50),))
+    upper = geometry.index_top - INDEX
+    assert len(reads) == upper + 1 and reads[-1] == (geometry.first + 43, NEIGHBOURS)
+    for leaf in range(43, 43 + NEIGHBOURS):
+        assert leaf_number(forest, leaf) == leaf
+    await forest.ensure((node_key(INDEX, 42),))
+    assert reads[-1] == (geometry.first + 35, 8), "none is read twice"
+
+
+async def test_a_damaged_neighbour_harms_nobody() -> None:
+    io, forest, _, geometry = stack()
+    await written_leaves(forest, geometry, 100)
+    block = bytearray(await io.device.read(geometry.first + 51, 1))
+    block[100] ^= 1
+    await io.device.write(geometry.first + 51, block)
+    await forest.ensure((node_key(INDEX, 50),))
+    assert leaf_number(forest, 50) == 50 and leaf_number(forest, 52) == 52
+    assert io.statistics.damaged == 0
+    with pytest.raises(SyscallError) as found:
+        await forest.ensure((node_key(INDEX, 51),))
+    assert found.value.errno == errno.EIO
+    assert io.statistics.damaged == 1
+
+
+async def test_where_there_is_no_room_for_neighbours_the_host_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    io, forest, _, geometry = stack()
+    await written_leaves(forest, geometry, 240)
+    for leaf in range(240):
+        await forest.ensure((node_key(INDEX, leaf),))
+    assert forest.cache.free < NEIGHBOURS
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(io.device, "will_need", lambda block, count: told.append((block, count)))
+    forest.cache.drop(forest.cache.slot_of[node_key(INDEX, 200)])
+    await forest.ensure((node_key(INDEX, 200),))
+    assert leaf_number(forest, 200) == 200
+    place = geometry.first + 200
+    assert told == [(place - place % NEIGHBOURS, NEIGHBOURS)]
 
 
 def test_changed_nodes_stay_in_the_cache() -> None:

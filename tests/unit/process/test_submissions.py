@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import os
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from occlum_async._native._host import lib
 
 from occlum_async.abi import shared
-from occlum_async.process.submissions import LOOKS, Submissions
+from occlum_async.process.submissions import LOOKS, SPIN_MAX_NS, SPIN_NS, Submissions
 from occlum_async.sched.strand import Scheduler
 
 
@@ -107,6 +109,60 @@ async def test_the_run_queue_comes_first(guests: tuple[Guest, Guest, list[int]])
     await _serve(first)
     assert served == [0, -1, 0]
     assert first.ways == 2
+
+
+async def test_what_can_be_done_early_is_done_while_the_guest_computes(guests: tuple[Guest, Guest, list[int]]) -> None:
+    first, _, served = guests
+    first.submissions.prepare = lambda: served.append(-1)
+    first.left = 1
+    await _serve(first)
+    assert served == [0, 0, -1], "not while it has an entry already"
+
+
+async def test_who_rings_soon_is_waited_for_longer(
+    guests: tuple[Guest, Guest, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _, _ = guests
+    submissions = first.submissions
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("on one processor nobody looks")
+
+    async def ring(after: int) -> None:
+        """A guest submits and rings so many ns after the kernel fell asleep."""
+        await _serve(first)
+        assert shared.WORD.unpack_from(submissions._page)[0], "it asks guests to ring"
+        slept = submissions._asleep_since
+        monkeypatch.setattr(time, "monotonic_ns", lambda: slept + after)
+        submissions._woken()
+        monkeypatch.undo()
+
+    assert submissions.spin_ns == SPIN_NS
+    for _ in range(5):
+        await ring(SPIN_MAX_NS - 1)
+    assert submissions.spin_ns == SPIN_MAX_NS
+    for _ in range(5):
+        await ring(SPIN_MAX_NS)
+    assert submissions.spin_ns == SPIN_NS
+
+
+async def test_a_disk_is_waited_for(guests: tuple[Guest, Guest, list[int]]) -> None:
+    first, _, served = guests
+    submissions = first.submissions
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("on one processor nobody looks")
+    turns = 0
+
+    def turn() -> bool:
+        nonlocal turns
+        turns += 1
+        if turns == 4:
+            submissions.brief = lambda: False
+            first.submit()
+        return turns == 4
+
+    submissions.turn, submissions.brief = turn, lambda: True
+    await _serve(first)
+    assert served == [0, 0]
 
 
 async def test_outside_of_a_round_nobody_looks(guests: tuple[Guest, Guest, list[int]]) -> None:
