@@ -116,7 +116,7 @@ static int make_room(struct uring *ring, unsigned entries)
 }
 
 int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                uint32_t flags, uint16_t priority, int select, uint64_t number, int64_t timeout)
+                uint32_t flags, uint16_t priority, int how, uint64_t number, int64_t timeout)
 {
     int result = make_room(ring, timeout ? 2 : 1);
     if (result < 0)
@@ -126,7 +126,8 @@ int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32
     sqe->rw_flags = (int)flags; /* one place in the union of all flags: poll, fsync, open, cancel */
     sqe->user_data = number;
     sqe->ioprio = priority;
-    sqe->flags = (select ? IOSQE_BUFFER_SELECT : 0) | (timeout ? IOSQE_IO_LINK : 0);
+    sqe->flags = (how & URING_SELECT ? IOSQE_BUFFER_SELECT : 0) | (how & URING_ELSEWHERE ? IOSQE_ASYNC : 0) |
+                 (timeout ? IOSQE_IO_LINK : 0);
     if (timeout) {
         struct io_uring_sqe *limit = io_uring_get_sqe(&ring->ring);
         struct __kernel_timespec *span = &ring->limits[limit - ring->ring.sq.sqes];
@@ -237,9 +238,9 @@ static int sift(struct uring *ring, uint64_t number, int32_t *result)
 }
 
 int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                uint32_t flags, uint64_t number, int32_t *result)
+                uint32_t flags, int how, uint64_t number, int32_t *result)
 {
-    int error = uring_queue(ring, opcode, fd, address, length, offset, flags, 0, 0, number, 0);
+    int error = uring_queue(ring, opcode, fd, address, length, offset, flags, 0, how, number, 0);
     if (error < 0)
         return URING_FULL;
     error = uring_submit(ring);

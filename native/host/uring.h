@@ -15,6 +15,11 @@ struct uring_completion {
     uint32_t flags;
 };
 
+/* Bits that say how an operation is done: with memory from the provided buffers; by a worker of the kernel, although it could
+ * be tried at once. */
+#define URING_SELECT 1
+#define URING_ELSEWHERE 2
+
 /* Bits that uring_start returns. */
 #define URING_DONE 1   /* the operation is complete, its result is in *result */
 #define URING_OTHERS 2 /* completions of other operations came along: take them with uring_take */
@@ -32,10 +37,10 @@ void uring_close(struct uring *ring);
 int uring_event(const struct uring *ring);
 
 /* Queue one operation without telling the kernel; a negative errno when there is no room and none can be made.
- * priority holds flags of the operation's own (IORING_RECV_MULTISHOT...); with select it takes its memory from the
- * provided buffers; after timeout nanoseconds (0: never) it is cancelled. */
+ * priority holds flags of the operation's own (IORING_RECV_MULTISHOT...), how URING_SELECT and URING_ELSEWHERE; after
+ * timeout nanoseconds (0: never) it is cancelled. */
 int uring_queue(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                uint32_t flags, uint16_t priority, int select, uint64_t number, int64_t timeout);
+                uint32_t flags, uint16_t priority, int how, uint64_t number, int64_t timeout);
 
 /* Queue a send(2); the data must stay where it is until the completion. */
 int uring_send(struct uring *ring, int fd, const char *data, uint32_t size, uint32_t flags, uint64_t number);
@@ -57,7 +62,7 @@ int uring_submit(struct uring *ring);
 
 /* Queue, submit, and look at once whether it is complete. URING_* bits or a negative errno. */
 int uring_start(struct uring *ring, int opcode, int fd, uint64_t address, uint32_t length, uint64_t offset,
-                uint32_t flags, uint64_t number, int32_t *result);
+                uint32_t flags, int how, uint64_t number, int32_t *result);
 
 /* Take at most limit completions; how many were there. */
 unsigned uring_take(struct uring *ring, struct uring_completion *completions, unsigned limit);

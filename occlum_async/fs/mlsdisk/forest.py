@@ -30,6 +30,8 @@ NUMBER_MASK = (1 << KIND_SHIFT) - 1
 BATCH = 256
 # Nodes that are read where one of them is asked for.
 NEIGHBOURS = 16
+# Who asks for no more nodes than that at once reads: a piece of a file in order, if there are two of them.
+FEW = 4
 # Blocks of a disk whose nodes (of 128 blocks each) the host can be expected to keep: 128 GiB have 1 GiB of them.
 NEAR = 1 << 25
 
@@ -90,8 +92,8 @@ class Forest:
             parents = {parent_of(key) for key in missing if not self.is_root(key)}
             if any(key not in slot_of for key in parents):
                 await self.ensure(parents)
-            elif len(missing) == 1:
-                await self._load_one(missing.pop())
+            elif len(missing) <= FEW:
+                await self._load_near(min(missing), in_order=len(missing) > 1)
             else:
                 await self._load(sorted(missing))
 
@@ -101,15 +103,15 @@ class Forest:
             return self.roots[key >> KIND_SHIFT]
         return self.cache.entry(self.cache.slot_of[parent_of(key)], key)
 
-    async def _load_one(self, key: int) -> None:
-        """Load a node, and those that lie around it as far as there is room that nobody has used yet."""
+    async def _load_near(self, key: int, in_order: bool) -> None:
+        """Load a node, and those that lie around it if they are needed next, or as far as there is room for more."""
         entry = self._entry(key)
         if entry == HOLE:
             self._insert(key, entry, bytes(BLOCK))
             return
         kind = key >> KIND_SHIFT
         if not self.is_root(key):
-            if self.cache.free >= NEIGHBOURS:
+            if in_order or self.cache.free >= NEIGHBOURS:
                 with suppress(SyscallError):  # one that can't be read must not take its neighbours with it
                     await self._read_nodes(kind, self._neighbours(key), strict=False)
             elif self.io.device.blocks <= NEAR:

@@ -32,8 +32,8 @@ RETRY = 0.001  # seconds until the host is asked again after it took nothing
 # Under this number nobody waits for the completion: that of a time-out that only watches another operation.
 NOBODY = 0
 
-# code, fd, address, length, offset, flags, priority, select, number, timeout: see native/host/uring.h
-Entry = tuple[int, int, int, int, int, int, int, bool, int, int]
+# code, fd, address, length, offset, flags, priority, how, number, timeout: see native/host/uring.h
+Entry = tuple[int, int, int, int, int, int, int, int, int, int]
 COMPLETION = struct.Struct("<QiI")
 
 
@@ -124,12 +124,13 @@ class Ring:
     # -- submitting ----------------------------------------------------------------
 
     def start(
-        self, name: str, code: int, fd: int, address: int, length: int, offset: int, flags: int, memory: object
-    ) -> tuple[Operation | None, int]:
+        self, name: str, code: int, fd: int, address: int, length: int, offset: int, flags: int, memory: object,
+        how: int = 0,
+    ) -> tuple[Operation | None, int]:  # fmt: skip
         """Submit now. Either it is under way (the operation), or it is complete (None and the result)."""
         self.counters.exit()
         number = self._count(name)
-        state = self.lib.uring_start(self._ring, code, fd, address, length, offset, flags, number, self._result)
+        state = self.lib.uring_start(self._ring, code, fd, address, length, offset, flags, how, number, self._result)
         if state == self.lib.URING_DONE:
             return None, self._result[0]
         if state < 0:
@@ -142,7 +143,7 @@ class Ring:
             self.pending[number] = operation = Operation(memory)
             operation.number = number
             if state > 0 and state & self.lib.URING_FULL:
-                self._backlog.append((code, fd, address, length, offset, flags, 0, False, number, 0))
+                self._backlog.append((code, fd, address, length, offset, flags, 0, how, number, 0))
                 self._flush_later()
         if state > 0 and state & self.lib.URING_OTHERS:
             self.take()
@@ -173,7 +174,8 @@ class Ring:
         """
         number = operation.number = self._count(name)
         operation.done = False
-        entry = (code, fd, address, length, offset, flags, priority, select, number, round(timeout * 1e9))
+        how = self.lib.URING_SELECT if select else 0
+        entry = (code, fd, address, length, offset, flags, priority, how, number, round(timeout * 1e9))
         if self._backlog or self.lib.uring_queue(self._ring, *entry) < 0:
             self._backlog.append(entry)
         self.pending[number] = operation
@@ -184,7 +186,7 @@ class Ring:
         number = operation.number = self._count("send")
         if self._backlog or self.lib.uring_send(self._ring, fd, data, len(data), flags, number) < 0:
             address = self.address(self.ffi.from_buffer(data))
-            self._backlog.append((self.lib.IORING_OP_SEND, fd, address, len(data), 0, flags, 0, False, number, 0))
+            self._backlog.append((self.lib.IORING_OP_SEND, fd, address, len(data), 0, flags, 0, 0, number, 0))
         self.pending[number] = operation
         self._flush_later()
 

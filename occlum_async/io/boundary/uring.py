@@ -34,6 +34,10 @@ KEPT = {SMALL_READ: 16, MAX_TRANSFER: 4}
 # page cache, for one, sends each buffered write of a ring to a worker thread, 30-60 us against 2 us.
 SMALL_WRITE = 64 * 1024
 
+# A read of a file from this size on is left to a worker thread of the host: to copy so much takes it longer than to
+# hand it over, and this thread has other things to do.
+LONG_READ = 256 << 10
+
 # openat2(2) resolves from the cache alone, and so without a worker thread, only without these.
 CREATING = os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)
 
@@ -62,7 +66,8 @@ class UringBoundary(Boundary):
         self._closing: set[int] = set()
         self._unclosed: list[int] = []
         self._writes_at_once = True
-        self._disk_reads = 0  # under way
+        self._disk_reads = 0  # short ones, under way
+        self._elsewhere = self._lib.URING_ELSEWHERE if len(os.sched_getaffinity(0)) > 1 else 0
 
     @property
     def network(self) -> UringNetwork:
@@ -89,10 +94,13 @@ class UringBoundary(Boundary):
         buffer = pool.pop() if pool else self._allocate("char[]", room)
         address = self._ring.address(buffer)
         place = _CURRENT_POSITION if stream else offset
-        operation, result = self._ring.start("read", self._lib.IORING_OP_READ, fd, address, size, place, 0, buffer)
+        long = self._elsewhere if size >= LONG_READ and not stream else 0
+        operation, result = self._ring.start(
+            "read", self._lib.IORING_OP_READ, fd, address, size, place, 0, buffer, long
+        )
         if operation is not None:
             try:
-                result = await (self._ring.finish(operation, True) if stream else self._from_disk(operation))
+                result = await (self._ring.finish(operation, stream) if stream or long else self._from_disk(operation))
             except asyncio.CancelledError:
                 if stream and operation.done and 0 < operation.result <= size:
                     self._unread[fd] = self._ffi.buffer(buffer, operation.result)[:]

@@ -26,7 +26,7 @@ from occlum_async.io.boundary import ring as ring_module
 from occlum_async.io.boundary.base import MAX_TRANSFER
 from occlum_async.io.boundary.calls import AT_FDCWD
 from occlum_async.io.boundary.counters import EXIT_COST_MAX, clock_rate
-from occlum_async.io.boundary.uring import UringBoundary
+from occlum_async.io.boundary.uring import LONG_READ, UringBoundary
 from occlum_async.sched.strand import Scheduler
 
 from ..conftest import opened
@@ -393,3 +393,23 @@ async def test_who_waits_alone_for_the_disk_is_known(
         done(operation)
         assert await task == b""
     assert not ring.brief()
+
+
+async def test_a_long_read_is_left_to_a_worker(ring: UringBoundary, file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("on one processor there is nobody to leave it to")
+    content = os.urandom(LONG_READ)
+    os.pwrite(file, content, 0)
+    waited: list[ring_module.Operation] = []
+    finish = ring_module.Ring.finish
+
+    async def finishing(self: ring_module.Ring, operation: ring_module.Operation, interruptible: bool) -> int:
+        waited.append(operation)
+        assert not ring.brief()
+        return await finish(self, operation, interruptible)
+
+    monkeypatch.setattr(ring_module.Ring, "finish", finishing)
+    assert await ring.read(file, LONG_READ - 1, 0) == content[:-1]
+    assert not waited, "what is in the host's memory is read at once"
+    assert await ring.read(file, LONG_READ, 0) == content
+    assert len(waited) == 1
