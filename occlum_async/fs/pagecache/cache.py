@@ -192,8 +192,7 @@ class PageCache:
             mapping.release()
         for files in (self.clean_files, self.dirty_files):
             for file in [file for file in files if file.owner is owner]:
-                for extent in list(file.extents.values()):
-                    file.drop(extent, extent.present)
+                file.abandon()
         if not self.dirty_files and not self.mapped:
             self.writeback.rest()
 

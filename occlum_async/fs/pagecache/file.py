@@ -391,6 +391,13 @@ class CachedFile:
             self.extents.pop(extent.index, None)
         self.cache.settle(self)
 
+    def abandon(self) -> None:
+        """Let go of everything, written or not; what is on its way from the disk comes too late."""
+        self.epoch += 1
+        self.kept = False
+        for extent in list(self.extents.values()):
+            self.drop(extent, extent.present)
+
     def _punch_around(self, extent: Extent, gone: int) -> None:
         """Give the memory of the pages ``gone`` back, with what lies between them and is not there anyhow."""
         if not gone:

@@ -178,3 +178,19 @@ async def test_a_file_that_goes_while_others_are_synced(made: Made) -> None:
     del second, second_store
     first_store.gate.set()
     await syncing
+
+
+async def test_what_comes_from_the_disk_of_a_file_system_that_is_gone_is_not_kept(made: Made) -> None:
+    file, store = made.file(bytes(4 << 20))
+    store.gate = asyncio.Event()
+    made.cache.in_background(file._read_extent(1, store))
+    while not store.reads:
+        await asyncio.sleep(0)
+    made.cache.drop_all(made)
+    known = weakref.ref(file)
+    del file
+    store.gate.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert made.cache.pages == 0
+    assert known() is None, "nothing keeps the file"

@@ -138,7 +138,7 @@ def test_what_the_host_may_do(folder: Path, seed: int, kind: str) -> None:
 @FUZZ
 @given(data=st.data())
 def test_a_sealed_record_that_is_wrong(folder: Path, data: st.DataObject) -> None:
-    fields = [data.draw(NUMBERS) for _ in range(10)] + [data.draw(BYTES), data.draw(ANY)]
+    fields = [data.draw(NUMBERS) for _ in range(10)] + [data.draw(BYTES), data.draw(ANY), data.draw(NUMBERS)]
     record = data.draw(st.sampled_from(("fields", "some", "any", "bytes")))
 
     async def spoil() -> None:
