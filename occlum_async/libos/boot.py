@@ -52,6 +52,7 @@ class Machine:
             self.kernel.network.outside.close()
         if self.kernel.mounts is not None:
             await self.kernel.mounts.close()
+        self.kernel.shared_memory.close()
         await self.boundary.shutdown()
 
 

@@ -103,6 +103,10 @@ class SharedMemory:
         self._look_at = max(FIRST_LOOK, 2 * len(mapped))
         self._pages_at = sum(pages.charged for pages in mapped)
 
+    def close(self) -> None:
+        """Let go of everything. No guest is left, and no file system."""
+        self._quota.mapped.clear()
+
 
 def _key(fd: int) -> Key:
     status = os.fstat(fd)

@@ -84,7 +84,7 @@ class Sefs(FileSystem):
         try:
             await fs._start(key, not names)
         except BaseException:
-            await fs._lock.close()
+            await fs._close()
             raise
         return fs
 
@@ -131,10 +131,14 @@ class Sefs(FileSystem):
             if self._timer is not None:
                 self._timer.cancel()
             self.cache.drop_all(self)
-            for tree in self._open.values():
-                await tree.close()
-            await self._lock.close()
+            await self._close()
             self.keys.forget()
+
+    async def _close(self) -> None:
+        """Give the host's files back."""
+        for tree in self._open.values():
+            await tree.close()
+        await self._lock.close()
 
     def busy(self) -> bool:
         return self.cache.busy(self)

@@ -33,6 +33,14 @@ def opened(kind: str, liar: Liar) -> Boundary:
         pytest.skip(str(error))
 
 
+async def end(boundary: Boundary, liar: Liar) -> None:
+    """Shut down with an honest host, and close what the lies have left open."""
+    liar.rate, liar.scripted = 0.0, []
+    await boundary.shutdown()
+    for fd in list(boundary.descriptors):
+        boundary.close(fd)
+
+
 @pytest.fixture
 def liar() -> Liar:
     return Liar()
@@ -42,16 +50,14 @@ def liar() -> Liar:
 async def boundary(request: pytest.FixtureRequest, liar: Liar) -> AsyncIterator[Boundary]:
     made = opened(request.param, liar)
     yield made
-    liar.rate, liar.scripted = 0.0, []
-    await made.shutdown()
+    await end(made, liar)
 
 
 @pytest.fixture
 async def ring(liar: Liar) -> AsyncIterator[Boundary]:
     made = opened("uring", liar)
     yield made
-    liar.rate, liar.scripted = 0.0, []
-    await made.shutdown()
+    await end(made, liar)
 
 
 @pytest.fixture

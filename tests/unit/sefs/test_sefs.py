@@ -278,6 +278,21 @@ async def test_refusals(folder: Path, tmp_path: Path) -> None:
             pass
 
 
+async def test_a_mount_that_fails_leaves_nothing_open(folder: Path) -> None:
+    """The root can be opened, but not read: its content is no list of names."""
+    async with mounted(folder) as fs:
+        fs.root.size = PAGE
+        await fs.root.tree.write([(0, b"\xff" * PAGE)])
+        fs.root.tree.record = fs.root._record()
+        await fs.root.tree.sync()
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(DiskError, match="the root can't be read"):
+            async with mounted(folder):
+                pass
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
 async def test_many_files_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("occlum_async.fs.sefs.filesystem.OPEN_TREES", 3)
     async with mounted(folder) as fs:
