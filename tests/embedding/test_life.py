@@ -50,7 +50,9 @@ def test_in_threads_at_once(run: Run) -> None:
 
 
 def test_nothing_stays_behind(run: Run) -> None:
-    async def once() -> None:
+    """Also while the object is kept, and without the collector's help."""
+
+    async def once() -> LibOS:
         async with LibOS() as libos:
             quick = await libos.spawn("sh", "-c", "echo a | cat", stdin=PIPE, stdout=PIPE, stderr=PIPE)
             await quick.communicate()
@@ -61,16 +63,16 @@ def test_nothing_stays_behind(run: Run) -> None:
             assert shares.stdout is not None
             await shares.stdout.readline()
             await libos.fs.write_bytes("/tmp/x", bytes(1_000_000))
+        return libos
 
     async def main() -> None:
         await once()  # what is opened once and for all
         gc.collect()
         before = descriptors()
-        gc.disable()  # what is left must not wait for it
+        gc.disable()
         try:
-            for _ in range(3):
-                await once()
-            assert descriptors() == before
+            kept = [await once() for _ in range(3)]
+            assert len(kept) == 3 and descriptors() == before
         finally:
             gc.enable()
         assert children() == set()
