@@ -15,7 +15,7 @@ from weakref import WeakSet, ref
 
 from ...abi.errors import SyscallError
 from ..pages import Quota
-from .extent import Extent
+from .extent import PAGES, Extent
 from .file import CachedFile
 from .store import PAGE, PageStore
 from .writeback import WriteBack
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 256 << 20
 MIN_LIMIT = 8 << 20
-READING_AHEAD = 8  # extents at a time
+READING_AHEAD = 16  # extents at a time, where that is not much of the cache
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class PageCache:
         self.quota = (quota or Quota()).root
         self.memfds = self.quota.memfds
         self.pin_limit = self.limit // 4 * 3
+        self.ahead_limit = min(READING_AHEAD, self.limit // PAGES // 4)
         self.pages = 0
         self.dirty = 0
         self.pinned = 0
@@ -204,7 +205,7 @@ class PageCache:
 
     def may_read_ahead(self) -> bool:
         """Whether one more extent may be read that nobody waits for."""
-        return self._background_work < READING_AHEAD
+        return self._background_work < self.ahead_limit
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something that nobody waits for."""

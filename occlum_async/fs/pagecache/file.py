@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .cache import PageCache
 
 FIRST_WINDOW = 32  # pages that the first look into a file reads
-AHEAD = 2  # extents that are read before somebody who reads in order comes to them
+AHEAD = 8  # extents, at most, that are read before somebody who reads in order comes to them
 SECTOR = 512  # what O_DIRECT must be aligned to
 
 
@@ -176,8 +176,11 @@ class CachedFile:
         self.cache.charge(extent, absent.bit_count())
 
     def _go_ahead(self, index: int) -> None:
-        """Somebody reads the extent ``index`` in order: have the next ones read."""
-        for following in range(index + 1, index + 1 + AHEAD):
+        """Somebody reads the extent ``index`` in order: have as many of the next ones read as were read before."""
+        count, most = 1, min(AHEAD, self.cache.ahead_limit)
+        while count < most and index - count in self.extents:
+            count += 1
+        for following in range(index + 1, index + 1 + count):
             self._read_ahead(following)
 
     def _read_ahead(self, index: int) -> None:

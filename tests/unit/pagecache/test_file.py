@@ -11,7 +11,7 @@ import weakref
 import pytest
 
 from occlum_async.abi.errors import SyscallError
-from occlum_async.fs.pagecache import PAGE
+from occlum_async.fs.pagecache import MIN_LIMIT, PAGE
 from occlum_async.fs.pagecache.extent import ALL, SIZE, runs, span
 from occlum_async.fs.pagecache.file import AHEAD
 
@@ -58,15 +58,22 @@ async def test_sequential_reads_are_read_ahead(made: Made) -> None:
     assert len(store.reads) < 8
 
 
-async def test_no_more_is_read_ahead_than_somebody_may_want_soon(made: Made) -> None:
-    file, store = made.file(bytes(40 * SIZE))
-    for extent in (0, 1, 2, 7, 8):
+@pytest.mark.parametrize("limit", [MIN_LIMIT, 64 << 20])
+async def test_as_much_is_read_ahead_as_was_read_before(limit: int) -> None:
+    made = Made(limit)
+    file, store = made.file(bytes(60 * SIZE))
+    ahead = []
+    for extent in (*range(12), 30, 31):
         for offset in range(extent * SIZE, (extent + 1) * SIZE, 1 << 17):
             await file.read(1 << 17, offset)
             for _ in range(20):
                 await asyncio.sleep(0)
-        assert max(sum(run) for run in store.reads) <= (extent + 1 + AHEAD) * 256
-    assert max(sum(run) for run in store.reads) > 9 * 256
+        ahead.append(max(sum(run) for run in store.reads) // 256 - extent - 1)
+    if limit == MIN_LIMIT:
+        assert max(ahead) == MIN_LIMIT // SIZE // 4
+    else:
+        assert ahead == [1, 2, 3, 4, 5, 6, 7, *[AHEAD] * 5, 1, 2]
+    made.cache.drop_all(made)
 
 
 async def test_advice_random_and_willneed(made: Made) -> None:
