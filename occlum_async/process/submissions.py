@@ -23,10 +23,7 @@ PAGE = 4096
 CAPACITY = 32768  # threads of one LibOS
 BATCH = 256
 GATHER_NS = 5_000  # how long it looks before what is queued for the host leaves
-SPIN_NS, SPIN_MAX_NS = (
-    20_000,
-    200_000,
-)  # how long the kernel looks for a submission before it sleeps, at least and at most
+SPIN_NS, SPIN_MAX_NS = 20_000, 200_000  # how long it looks for a submission before it sleeps, at least and at most
 BRIEF_NS = 100_000  # how long it looks for the answer of a disk, at least
 # How long it looks for a submission between two looks for answers of the host: those of sockets had better gather.
 LOOK_NS, BRIEF_LOOK_NS = 20_000, 2_000
