@@ -22,8 +22,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import network
 import report
 
-from occlum_async.libos import Bind
-
 CLIENTS = 50
 IDLE = 1000
 PAGE = 1024
@@ -146,11 +144,10 @@ async def accept_lines(quick: bool, folder: str) -> list[network.Line]:
     repeat, count = (1, 1000) if quick else (5, 5000)
     program = Path(folder) / "accept"
     subprocess.run(["gcc", "-O2", "-o", str(program), str(HERE / "accept.c")], check=True)
-    binds = [Bind(folder, folder, True)]
     found = []
 
     def serve(variant: network.Variant) -> contextlib.AbstractAsyncContextManager[network.Server]:
-        return network.serving(variant, lambda port: [str(program), "server", str(port)], binds=binds)
+        return network.serving(variant, lambda port: [str(program), "server", str(port)], folders=[folder])
 
     async with network.every(serve) as servers:
         for costly in False, True:
@@ -162,7 +159,7 @@ async def accept_lines(quick: bool, folder: str) -> list[network.Line]:
 
 
 async def idle_line(quick: bool, folder: str) -> network.Line:
-    """What idle connections cost: each variant by itself, because all share this process."""
+    """What idle connections cost, each variant by itself."""
     samples = {}
     for variant in network.BASE:
         async with serving(variant, folder) as server:

@@ -64,10 +64,10 @@ async def test_a_server_is_reached(variant: network.Variant, tmp_path: Path) -> 
         return ["/usr/bin/python3", "-m", "http.server", "-b", "127.0.0.1", "-d", str(tmp_path), str(port)]
 
     async with network.serving(variant, argv, lambda port: {page: b"works"}) as server:
-        before = server.exits()
+        before = await server.exits()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /page HTTP/1.0\r\n\r\n")
         assert (await reader.read()).endswith(b"works")
         writer.close()
-        assert (server.exits() > before) == (variant.kind != NATIVE)
+        assert (await server.exits() > before) == (variant.kind != NATIVE)
         assert server.cpu() > 0
