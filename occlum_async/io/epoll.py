@@ -38,7 +38,10 @@ BILLION = 10**9
 
 
 class Item:
-    """One registration: ``events`` of ``file``, known to the user as ``fd`` and reported with ``data``."""
+    """One registration: ``events`` of ``file``, known to the user as ``fd`` and reported with ``data``.
+
+    Invariant: the waiter's mask is what of ``events`` can be reported, nothing after a one-shot item was.
+    """
 
     __slots__ = ("data", "epoll", "events", "fd", "file", "waiter")
 
@@ -56,7 +59,7 @@ class Item:
 
     def ready(self) -> int:
         """The events to report now."""
-        return self.file.poll() & self.events & ~PRIVATE
+        return self.file.poll() & self.waiter.mask
 
     def forget(self) -> None:
         """The description is closed."""
@@ -170,11 +173,11 @@ class Epoll(AnonymousFile):
 
     def enqueue(self, item: Item) -> bool:
         """``item`` may be ready: queue it, once; True if somebody waits here."""
-        somebody = bool(self._sleepers)
+        somebody = bool(self._sleepers.entries)
         self._ready.setdefault(item)
         if somebody:
             self._sleepers.wake(READABLE)
-        if self.waiters:
+        if self.waiters.entries:
             self.waiters.wake(READABLE)
         return somebody
 
@@ -194,7 +197,7 @@ class Epoll(AnonymousFile):
             if not ready or len(found) == limit:
                 break
             item, _none = ready.popitem(last=False)
-            events = item.ready()
+            events = item.file.poll() & item.waiter.mask
             if not events:
                 continue
             found.append((events, item.data))
@@ -224,7 +227,7 @@ class Epoll(AnonymousFile):
 
     def _pass_on(self) -> None:
         """One wake-up wakes one waiter only: who leaves items behind wakes the next."""
-        if self._ready and self._sleepers:
+        if self._ready and self._sleepers.entries:
             self._sleepers.wake(READABLE)
 
     def fdinfo(self) -> str:

@@ -27,33 +27,36 @@ class Waiter:
 
 
 class WaitQueue:
-    """Those who wait for one object. Events are poll(2)'s bits (``POLLIN`` and so on)."""
+    """Those who wait for one object. Events are poll(2)'s bits (``POLLIN`` and so on).
 
-    __slots__ = ("_waiters",)
+    ``entries`` is there for who asks often whether anybody waits, which costs a call otherwise.
+    """
+
+    __slots__ = ("entries",)
 
     def __init__(self) -> None:
-        self._waiters: list[Waiter] = []
+        self.entries: list[Waiter] = []
 
     def __bool__(self) -> bool:
-        return bool(self._waiters)
+        return bool(self.entries)
 
     def add(self, callback: Callable[[int], Any], mask: int = ANY, exclusive: bool = False) -> Waiter:
         """Call ``callback(events)`` at each wake-up that touches ``mask``, until ``remove``."""
         waiter = Waiter(callback, mask, exclusive)
-        self._waiters.append(waiter)
+        self.entries.append(waiter)
         return waiter
 
     def remove(self, waiter: Waiter) -> None:
         """Take an entry back; no error when it is gone already."""
         try:  # noqa: SIM105 - suppress() costs more than the removal, and every wait ends here
-            self._waiters.remove(waiter)
+            self.entries.remove(waiter)
         except ValueError:
             pass
 
     def wake(self, events: int = ANY) -> None:
         """Tell everyone who waits for any of ``events``, but one exclusive waiter at most."""
         taken = False
-        for waiter in tuple(self._waiters):
+        for waiter in tuple(self.entries):
             if waiter.mask & events and not (waiter.exclusive and taken):
                 used = waiter.callback(events)
                 if waiter.exclusive and used is not False:

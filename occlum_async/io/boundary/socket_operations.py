@@ -200,7 +200,8 @@ class Sending(RingPending):
             error = self.network.error("send", count) or self.network.calls.refuse("send", count).errno
             count = 0
         self.network.counters.bytes_out += count
-        self.finish(count, error)
+        self.over = True
+        self.tell(count, error)
 
 
 class Closing(Operation):

@@ -88,12 +88,12 @@ class UringNetwork(HostNetwork):
         size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
         zero_copy = bool(flags & MSG_ZEROCOPY) and len(pieces) == 1
         flags = flags & ~MSG_ZEROCOPY | MSG_WAITALL | MSG_NOSIGNAL
-        ring = self.ring(fd)
         if size <= JOIN_MAX and not zero_copy:
             data = pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
             pending = Sending(self, fd, sent, size, data, False)
-            ring.push_send(pending, fd, data, flags)
+            pending.ring.push_send(pending, fd, data, flags)
             return pending
+        ring = self.ring(fd)
         code, where, length, memory = self._message(ring, pieces, zero_copy)
         pending = Sending(self, fd, sent, size, (memory, pieces), zero_copy)
         ring.push("send", pending, code, fd, where, length, 0, flags)

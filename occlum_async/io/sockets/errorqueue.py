@@ -49,16 +49,16 @@ class ErrorQueue:
     def __init__(self, family: int) -> None:
         self.family = family
         self.sends = 0
-        self._entries: deque[Entry] = deque()
+        self.entries: deque[Entry] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._entries)
+        return bool(self.entries)
 
     def copied(self) -> None:
         """The next send with MSG_ZEROCOPY is done with its memory."""
         number = self.sends % NUMBERS
         self.sends += 1
-        last = self._entries[-1] if self._entries else None
+        last = self.entries[-1] if self.entries else None
         if last is not None and last.origin == ORIGIN_ZEROCOPY and (last.extra + 1) % NUMBERS == number:
             last.extra = number
             return
@@ -76,14 +76,14 @@ class ErrorQueue:
         return NOBODY.get(self.family, NOBODY6)
 
     def _add(self, entry: Entry) -> None:
-        if len(self._entries) < LIMIT:
-            self._entries.append(entry)
+        if len(self.entries) < LIMIT:
+            self.entries.append(entry)
 
     def take(self, size: int) -> Received:
         """The oldest one, with at most ``size`` of its bytes; EAGAIN when there is none."""
-        if not self._entries:
+        if not self.entries:
             raise SyscallError(errno.EAGAIN)
-        entry = self._entries.popleft()
+        entry = self.entries.popleft()
         told = EXTENDED.pack(entry.number, entry.origin, entry.type, entry.code, entry.info, entry.extra)
         level, kind = (SOL_IP, IP_RECVERR) if self.family == AF_INET else (SOL_IPV6, IPV6_RECVERR)
         message = ControlMessage(level, kind, told + entry.offender)

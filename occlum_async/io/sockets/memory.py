@@ -15,6 +15,7 @@ from ...abi.errors import SyscallError
 
 PRESSED = 4096  # bytes that a socket may hold while there is pressure
 SOCKET_COST = 4096  # what a socket costs beside the bytes in its buffers, about
+LEAST_WRITABLE = PRESSED >> 2  # bytes: who has sent no more than that can always be written to
 UNLIMITED = 1 << 62
 
 

@@ -17,7 +17,7 @@ class RecordSocket(Socket):
         self.inbox.append(chunk)
         if chunk.sender is None:
             self.stack.memory.charge(chunk.charge)
-        if self.waiters:
+        if self.waiters.entries:
             self.waiters.wake(READABLE)
 
     async def read(self, size: int) -> bytes:

@@ -37,7 +37,7 @@ from ..file import (
     File,
 )
 from . import interface
-from .memory import PRESSED, SOCKET_COST
+from .memory import LEAST_WRITABLE, PRESSED, SOCKET_COST
 from .options import SocketOptions
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class Socket(SocketOptions, File):
         before = self.sent
         self.sent = before - size
         self.stack.memory.uncharge(size)  # which wakes whoever it has made room for
-        if self.sent <= self.writable_at < before:
+        if before > LEAST_WRITABLE and self.sent <= self.writable_at < before:
             self.waiters.wake(WRITABLE)
 
     @property
@@ -232,7 +232,7 @@ class Socket(SocketOptions, File):
 
     @property
     def writable_at(self) -> int:
-        """POLLOUT holds while no more than this many bytes are unread."""
+        """POLLOUT holds while no more than this many bytes are unread: never fewer than LEAST_WRITABLE."""
         return self.full_at >> 2
 
     def relieved(self) -> None:

@@ -79,7 +79,7 @@ class ByteStream(ConnectionSocket):
         peer = self.peer
         if (
             peer is not None and self.connected and not self.error and not self.shut & SHUT_SEND
-            and not peer.closed and not peer.shut & SHUT_RECEIVE and 0 < size <= PIECE and self.sent < self.full_at
+            and not peer.closed and not peer.shut & SHUT_RECEIVE and 0 < size <= PIECE and self.sent < self.send_limit
             and not self.stack.memory.pressed
         ):  # fmt: skip
             # The common case: all is well and there is room for all of it.
@@ -157,7 +157,7 @@ class ByteStream(ConnectionSocket):
             chunk.stamp = time.time_ns()
         self.charge(charge)
         peer.inbox.append(chunk)
-        if peer.waiters:
+        if peer.waiters.entries:
             peer.waiters.wake(READABLE)
 
     def _push_urgent(self, peer: ByteStream, byte: bytes, ancillary: Ancillary | None) -> None:
@@ -342,7 +342,8 @@ class ByteStream(ConnectionSocket):
         chunk = self.inbox.popleft()
         if chunk is self.urgent:
             self.urgent = None
-        self.consumed(len(chunk.data))
+        if self.peek_offset > 0:
+            self.consumed(len(chunk.data))
         self.discharge(chunk)
 
     def _shorten(self, chunk: Chunk, size: int) -> None:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 IPPROTO_TCP = 6
 SEND_INITIAL, SEND_GROWN, RECEIVE_DEFAULT = 16384, 2626560, 131072
 
+# What poll(2) tells of bytes that wait and of room for more.
+DATA, ROOM = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
+
 ESTABLISHED, SYN_SENT, FIN_WAIT2, CLOSE_WAIT = 1, 2, 5, 8
 
 
@@ -395,20 +398,26 @@ class TcpSocket(TcpOptions, ByteStream):
         return received
 
     def poll(self) -> int:
+        if (
+            self.connected and not self.shut and not self.error and self.urgent is None and not self.errors.entries
+            and self.low_water <= 1
+        ):  # fmt: skip
+            # The common case. Nothing sent is so, too, and its limit takes longer to ask for than all else here.
+            events = DATA if self.inbox else 0
+            return events | ROOM if not self.sent or self.sent <= self.writable_at else events
         if self.accepting():
-            return POLLIN | POLLRDNORM if self.backlog else 0
+            return DATA if self.backlog else 0
         events = POLLERR if self.error or self.errors else 0
         if self.pending is not None:
             return events
         if self.shut == SHUT_BOTH or not self.connected:
             events |= POLLHUP
         if self.shut & SHUT_RECEIVE:
-            events |= POLLIN | POLLRDNORM | POLLRDHUP
+            events |= DATA | POLLRDHUP
         elif self.readable_now() and (self.low_water <= 1 or self.unread() >= self.low_water):
-            events |= POLLIN | POLLRDNORM
-        # Nothing sent is the common case, and its limit takes longer to ask for than all else here.
-        if not self.sent or self.shut & SHUT_SEND or not self.connected or self.sent <= self.writable_at:
-            events |= POLLOUT | POLLWRNORM
+            events |= DATA
+        if self.shut & SHUT_SEND or not self.connected or self.sent <= self.writable_at:
+            events |= ROOM
         return events | POLLPRI if self.has_urgent else events
 
     def buffers_changed(self) -> None:

@@ -165,7 +165,8 @@ class Wire(TcpSocket):
         """The socket inside has read."""
         self.sent -= size
         self.stack.memory.uncharge(size)
-        self._receive_again()
+        if self._receiving is None:
+            self._receive_again()
 
     def relieved(self) -> None:
         self._receive_again()
@@ -186,12 +187,15 @@ class Wire(TcpSocket):
 
     def _forward(self) -> None:
         self._deferred = False
-        if self._sending is not None or self._leaving or self._holds_back():
+        if self._sending is not None or self._leaving:
+            return
+        if (self._corked or self._more or self._uncork is not None) and self._holds_back():
             return
         if self.inbox:
             pieces, flags = self._pieces()
             self._sending = self.network.send(self.fd, pieces, self._sent, flags)
-            self._watch_orphan()
+            if self.peer is None or self.peer.closed:
+                self._watch_orphan()
         elif self.finished:
             self._end()
 
@@ -313,7 +317,7 @@ class Wire(TcpSocket):
 
     def _watch_orphan(self) -> None:
         """A closed socket's bytes are sent all the same, but not for ever."""
-        if self._orphan is None and (self.peer is None or self.peer.closed):
+        if self._orphan is None:
             self._orphan = self.scheduler.loop.call_later(ORPHAN, self._reset, errno.ETIMEDOUT)
 
     # -- options -------------------------------------------------------------------

@@ -175,7 +175,7 @@ class Uring(AnonymousFile):
             self.completions += 1
             while self.counting and self.counting[0][0] <= self.completions:
                 self.counting.pop(0)[2].update(COUNTED)
-        if self.waiters:
+        if self.waiters.entries:
             self.waiters.wake(_READY)
         quiet = (self.eventfd_async and self._starting) or self.memory.eventfd_disabled
         if self.eventfd is not None and not quiet:
