@@ -14,7 +14,7 @@ import pytest
 
 from occlum_async.abi.errors import SyscallError
 from occlum_async.abi.socket import AF_INET, AF_NETLINK, AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET, SOCK_STREAM
-from occlum_async.io.sockets.memory import PRESSED, SOCKET_COST
+from occlum_async.io.sockets.memory import LEAST_WRITABLE, PRESSED, SOCKET_COST
 from occlum_async.io.sockets.stream import PIECE
 
 from .oracle import make_stack
@@ -54,6 +54,15 @@ async def test_many_full_unix_sockets(stack: Any, kind: int) -> None:
         one.close()
         other.close()
     assert (stack.memory.used, stack.memory.pressed) == (0, False)
+
+
+@pytest.mark.parametrize("family", [AF_UNIX, AF_INET])
+@pytest.mark.parametrize("pressed", [False, True])
+async def test_whoever_has_sent_little_can_always_be_written_to(stack: Any, family: int, pressed: bool) -> None:
+    one = stack.create(family, SOCK_STREAM, 0)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, (1).to_bytes(4, "little"))
+    stack.memory.pressed = pressed
+    assert LEAST_WRITABLE <= one.writable_at, "no wake-up may be left out below it"
 
 
 async def test_a_sender_waits_until_there_is_room_again(stack: Any) -> None:
