@@ -1,8 +1,8 @@
 """What the benchmarks of the network share: a server that runs natively and behind each boundary, and the report.
 
 The clients always run natively: they are the outside that the server is reached from. Each kernel has a process of its
-own, and no client is forked from it. One that was ran again and again on the processor of the kernel that it talked to, and
-took it away from it: redis-benchmark had a fifth to a third less than when it was started from anywhere else.
+own, and no client is forked from it. One that was kept coming to the processor of the kernel that it talked to, and
+took that away from it: redis-benchmark had a fifth to a third less than when it was started from anywhere else.
 """
 
 from __future__ import annotations
