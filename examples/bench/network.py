@@ -47,33 +47,35 @@ COSTLY = (Variant(OCALL, SGX_EXIT), Variant(URING, SGX_EXIT))
 class Server:
     """A server that listens on ``port`` of the host. Figures are since it was started."""
 
-    def __init__(self, port: int, process: Process, inside: bool) -> None:
+    def __init__(self, port: int, process: Process) -> None:
         self.port = port
-        self._process = process
-        self._inside = inside
+        self.process = process
 
     async def exits(self) -> int:
         """Exits of the kernel that it runs in; 0 natively."""
-        return await _ask(self._process) if self._inside else 0
+        return 0
 
     def cpu(self) -> float:
         """Seconds of CPU that it, and the kernel that it runs in, have taken."""
         total = 0
-        for pid in _family(self._process.pid):
+        for pid in _family(self.process.pid):
             for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
                 with contextlib.suppress(OSError):
                     total += int(thread.read_text().split()[0])
         return total / 1e9
 
 
-async def _ask(process: Process) -> int:
-    """The answer of ``inside`` to the next question."""
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(b"\n")
-    return await _answer(process)
+class Inside(Server):
+    """A server in the LibOS of a process that runs ``inside``."""
+
+    async def exits(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        return await _answer(self.process)
 
 
 async def _answer(process: Process) -> int:
+    """The next number that ``inside`` tells."""
     assert process.stdout is not None
     line = await asyncio.wait_for(process.stdout.readline(), PATIENCE)
     if not line:
@@ -105,35 +107,46 @@ def _family(pid: int) -> list[int]:
 
 
 @contextlib.asynccontextmanager
+async def _natively(argv: Sequence[str], port: int) -> AsyncIterator[Server]:
+    process = await asyncio.create_subprocess_exec(*argv, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+    try:
+        await _until(lambda: _listens(port) or process.returncode is not None, argv[0])
+        yield Server(port, process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _inside(task: Task) -> AsyncIterator[Server]:
+    command = [sys.executable, str(Path(__file__).with_name("inside.py")), msgspec.json.encode(task).decode()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # it imports what we do
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=environment)
+    try:
+        yield Inside(await _answer(process), process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
 async def serving(
     variant: Variant, argv: Callable[[int], Sequence[str]], files: Callable[[int], Mapping[str, bytes]] = lambda _: {},
     folders: Sequence[str] = (),
 ) -> AsyncIterator[Server]:  # fmt: skip
     """Run ``argv(port)`` natively or inside, beside ``files(port)``, which inside lie in memory, and ``folders``."""
-    inside = variant.kind != NATIVE
     port = free_port()
-    if inside:
-        task = Task(variant.kind, variant.exit_cost, port, list(argv(port)), dict(files(port)), list(folders))
-        command = [sys.executable, str(Path(__file__).with_name("inside.py")), msgspec.json.encode(task).decode()]
-    else:
-        for path, data in files(port).items():
+    command, wanted = list(argv(port)), dict(files(port))
+    if variant.kind == NATIVE:
+        for path, data in wanted.items():
             Path(path).write_bytes(data)
-        command = list(argv(port))
-    stdin, stdout, stderr = (PIPE, PIPE, None) if inside else (DEVNULL, DEVNULL, DEVNULL)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)} if inside else None  # it imports what we do
-    process = await asyncio.create_subprocess_exec(*command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment)
-    try:
-        if inside:
-            port = await _answer(process)
-        else:
-            await _until(lambda: _listens(port) or process.returncode is not None, command[0])
-        yield Server(port, process, inside)
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        elif process.returncode is None:
-            process.terminate()
-        await process.wait()
+        running = _natively(command, port)
+    else:
+        running = _inside(Task(variant.kind, variant.exit_cost, port, command, wanted, list(folders)))
+    async with running as server:
+        yield server
 
 
 @contextlib.asynccontextmanager

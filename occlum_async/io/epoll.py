@@ -197,7 +197,7 @@ class Epoll(AnonymousFile):
             if not ready or len(found) == limit:
                 break
             item, _none = ready.popitem(last=False)
-            events = item.file.poll() & item.waiter.mask
+            events = item.ready()
             if not events:
                 continue
             found.append((events, item.data))

@@ -200,8 +200,7 @@ class Sending(RingPending):
             error = self.network.error("send", count) or self.network.calls.refuse("send", count).errno
             count = 0
         self.network.counters.bytes_out += count
-        self.over = True
-        self.tell(count, error)
+        self.finish(count, error)
 
 
 class Closing(Operation):

@@ -79,7 +79,7 @@ class ByteStream(ConnectionSocket):
         peer = self.peer
         if (
             peer is not None and self.connected and not self.error and not self.shut & SHUT_SEND
-            and not peer.closed and not peer.shut & SHUT_RECEIVE and 0 < size <= PIECE and self.sent < self.send_limit
+            and not peer.closed and not peer.shut & SHUT_RECEIVE and 0 < size <= PIECE and self.sent < self.full_at
             and not self.stack.memory.pressed
         ):  # fmt: skip
             # The common case: all is well and there is room for all of it.
@@ -342,8 +342,7 @@ class ByteStream(ConnectionSocket):
         chunk = self.inbox.popleft()
         if chunk is self.urgent:
             self.urgent = None
-        if self.peek_offset > 0:
-            self.consumed(len(chunk.data))
+        self.consumed(len(chunk.data))
         self.discharge(chunk)
 
     def _shorten(self, chunk: Chunk, size: int) -> None:

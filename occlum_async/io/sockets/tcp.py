@@ -398,27 +398,24 @@ class TcpSocket(TcpOptions, ByteStream):
         return received
 
     def poll(self) -> int:
-        if (
-            self.connected and not self.shut and not self.error and self.urgent is None and not self.errors.entries
-            and self.low_water <= 1
-        ):  # fmt: skip
-            # The common case. Nothing sent is so, too, and its limit takes longer to ask for than all else here.
-            events = DATA if self.inbox else 0
-            return events | ROOM if not self.sent or self.sent <= self.writable_at else events
-        if self.accepting():
+        if not self.connected and self.accepting():
             return DATA if self.backlog else 0
-        events = POLLERR if self.error or self.errors else 0
+        events = POLLERR if self.error or self.errors.entries else 0
         if self.pending is not None:
             return events
         if self.shut == SHUT_BOTH or not self.connected:
             events |= POLLHUP
         if self.shut & SHUT_RECEIVE:
             events |= DATA | POLLRDHUP
-        elif self.readable_now() and (self.low_water <= 1 or self.unread() >= self.low_water):
+        elif (
+            self.inbox and (self.urgent is None or self.readable_now())
+            and (self.low_water <= 1 or self.unread() >= self.low_water)
+        ):  # fmt: skip
             events |= DATA
-        if self.shut & SHUT_SEND or not self.connected or self.sent <= self.writable_at:
+        # Nothing sent is the common case, and its limit takes longer to ask for than all else here.
+        if not self.sent or self.shut & SHUT_SEND or not self.connected or self.sent <= self.writable_at:
             events |= ROOM
-        return events | POLLPRI if self.has_urgent else events
+        return events | POLLPRI if self.urgent is not None and self.has_urgent else events
 
     def buffers_changed(self) -> None:
         self.waiters.wake(WRITABLE)

@@ -165,8 +165,7 @@ class Wire(TcpSocket):
         """The socket inside has read."""
         self.sent -= size
         self.stack.memory.uncharge(size)
-        if self._receiving is None:
-            self._receive_again()
+        self._receive_again()
 
     def relieved(self) -> None:
         self._receive_again()
@@ -187,9 +186,7 @@ class Wire(TcpSocket):
 
     def _forward(self) -> None:
         self._deferred = False
-        if self._sending is not None or self._leaving:
-            return
-        if (self._corked or self._more or self._uncork is not None) and self._holds_back():
+        if self._sending is not None or self._leaving or self._holds_back():
             return
         if self.inbox:
             pieces, flags = self._pieces()
